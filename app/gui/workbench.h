@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The state of one window: checkpoint, recipe with undo, plan, statistics, results, comparisons,
+// exports. Widgets hold no business state; they observe this object. GUI thread only.
+#pragma once
+
+#include "app/gui/engine_thread.h"
+#include "core/calib/statistics.h"
+#include "core/eval/eval.h"
+#include "core/export/exporter.h"
+#include "core/job/quantize.h"
+#include "core/job/result_store.h"
+
+#include <QObject>
+#include <QStringList>
+#include <QUndoStack>
+
+namespace bitlathe::gui {
+
+/// One side of a comparison.
+struct Contender {
+  QString title; ///< "original", "int4-g128-asym rtn"
+  std::shared_ptr<const Checkpoint> checkpoint;
+};
+
+class Workbench : public QObject {
+  Q_OBJECT
+ public:
+  explicit Workbench(QObject* parent = nullptr);
+  ~Workbench() override;
+
+  EngineThread& engine();
+  QUndoStack& undoStack();
+
+  /// Opens a checkpoint or a session file (*.bitlathe), told apart by content; drops what belonged
+  /// to the old one. Reports through opened() or openFailed().
+  void open(const QString& path);
+  const std::shared_ptr<const Checkpoint>& checkpoint() const;
+
+  const Recipe& recipe() const;
+  /// Changes the recipe as one undoable step named `what`; the plan follows at once.
+  void setRecipe(const Recipe& recipe, const QString& what);
+  /// Sets scheme and/or method (empty: leave) for exactly these modules by adding or replacing
+  /// their own rules.
+  void setModules(const QStringList& modules, const QString& scheme, const QString& method);
+  /// Excludes or includes exactly these modules.
+  void setExcluded(const QStringList& modules, bool excluded);
+  const Plan* plan() const;       ///< nullptr when there is none
+  QString planError() const;      ///< why not
+  bool requantizeAllowed() const; ///< an already quantized source may be quantized again
+  void setRequantizeAllowed(bool allowed);
+
+  /// The shared selection: module names; the first is the current one.
+  const QStringList& selection() const;
+  QString current() const;
+  void select(const QStringList& modules);
+
+  void startCalibration(); ///< on the recipe's files, else the folder's calibration.txt, else the
+                           ///< demo's text
+  std::shared_ptr<const ActivationStatistics> statistics() const;
+
+  void startQuantize();
+  bool quantizing() const;
+  /// Results so far (grows while the job runs), by module order of the plan.
+  const std::vector<ModuleResult>& moduleResults() const;
+  const QuantizeSummary* summary() const; ///< set when a run finished
+  /// The kept result of the last finished run, opened; nullptr before.
+  std::shared_ptr<const Checkpoint> quantized() const;
+  QString resultFolder() const;
+  /// The recipe changed since the result was made.
+  bool resultStale() const;
+
+  /// Original first, then the kept result, then what was added by addContender.
+  QList<Contender> contenders() const;
+  void addContender(const QString& path); ///< opens another checkpoint to compare with
+  void removeContender(int index);
+
+  const CompareReport* compareReport() const;
+  void startCompare(const QString& text, qint64 context,
+                    qint64 chunks); ///< text: content, not a path
+
+  void startExport(const QString& format, const QString& folder, bool replace);
+  const QList<ExportOutcome>& exports() const;
+
+  // Sessions: JSON with the checkpoint's path, recipe, result folder, selection, prompts and
+  // figures.
+  QString sessionPath() const;
+  bool saveSession(const QString& path, QString* error);
+  bool modified() const;
+
+ Q_SIGNALS:
+  void opening(const QString& path);
+  void opened();
+  void openFailed(const QString& message);
+  void recipeChanged();
+  void planChanged();
+  void selectionChanged();
+  void statisticsChanged();
+  void quantizeStarted();
+  void moduleFinished(int index); ///< index into moduleResults(); batched
+  void resultsChanged();          ///< run finished, failed, cancelled, or results dropped
+  void contendersChanged();
+  void compareChanged();                                          ///< running figures too
+  void exportFinished(const QString& path, const QString& error); ///< error empty on success
+  void message(int level, const QString& text); ///< LogLevel; for the status line and the log
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+} // namespace bitlathe::gui

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Exporters: canonical tensors into a foreign format. An exporter is one file in core/export/ and
+// one word in core/CMakeLists.txt. Exporters know no methods.
+#pragma once
+
+#include "core/model/checkpoint.h"
+#include "core/recipe/plan.h"
+#include "kernels/compute/compute.h"
+
+namespace bitlathe {
+
+/// Something the doctor found. "refuse" findings stop an export before a byte is written.
+struct Finding {
+  enum class Level { note, warning, refuse } level = Level::note;
+  std::string module;  ///< empty: the whole model
+  std::string message; ///< what, and the nearest thing the format can hold
+};
+
+/// What an exporter needs to know of one module before and during writing: a plan and a quantized
+/// checkpoint both give it.
+struct ExportModule {
+  const Module* source = nullptr; ///< names, shapes, role, bias
+  Scheme scheme;                  ///< to be stored
+  std::string activations = "none";
+};
+
+struct ExportInput {
+  const Checkpoint&
+      model;         ///< a checkpoint whose modules are in the form to be exported (a kept result)
+  std::string name;  ///< for file names: NAME-SCHEME.gguf
+  std::string label; ///< SCHEME part: "q4_0", "int4-g128-asym", "mixed"
+  fs::path folder;   ///< staging folder, exists and is empty
+  std::uint64_t shard_limit = 5ull << 30;
+  Feedback& feedback;
+};
+
+struct Exporter {
+  std::string_view id, title, summary;
+  std::string_view loaders; ///< who reads it: "vLLM, transformers"
+  /// Everything this format cannot hold or a reader would stumble over.
+  std::vector<Finding> (*examine)(const Checkpoint& model,
+                                  const std::vector<ExportModule>& modules);
+  /// Writes into input.folder; the value is the file or folder (relative to it, "." for itself)
+  /// that is the checkpoint.
+  Result<fs::path> (*write)(const ExportInput& input);
+};
+std::span<const Exporter* const> all_exporters();
+const Exporter* find_exporter(std::string_view id);
+
+std::vector<ExportModule> export_modules(const Checkpoint& checkpoint, const Plan& plan);
+std::vector<ExportModule> export_modules(const Checkpoint& quantized);
+
+/// Examine, write into a staging folder, re-open with the project's own reader, compare tensor by
+/// tensor, then move into place. Returns the path of the checkpoint. On any error nothing is left
+/// behind.
+struct ExportOptions {
+  fs::path folder;
+  std::string name;
+  bool replace = false;
+  std::uint64_t shard_limit = 5ull << 30;
+};
+struct ExportOutcome {
+  fs::path path;
+  std::uint64_t bytes = 0;
+  std::vector<std::string> notes;
+};
+Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& exporter,
+                                 const ExportOptions& options, Feedback& feedback);
+
+/// verify: structure checks of an opened checkpoint, and the comparison with another one.
+struct VerifyCheck {
+  std::string name;
+  bool ok = true;
+  std::string detail;
+};
+struct VerifyWorst {
+  std::string module;
+  double mse = 0, sqnr_db = 0;
+  float max_abs_error = 0;
+};
+struct VerifyReport {
+  bool ok = true;
+  std::vector<VerifyCheck> checks;
+  std::vector<VerifyWorst> worst; ///< modules with the largest error first, at most 10
+};
+Result<VerifyReport> verify_checkpoint(const fs::path& path, const Checkpoint* against,
+                                       Compute& compute, Feedback& feedback);
+
+} // namespace bitlathe

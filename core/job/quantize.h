@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The main job: run a plan module by module, keep canonical results, measure the error of what is
+// stored.
+#pragma once
+
+#include "core/calib/statistics.h"
+#include "core/recipe/plan.h"
+#include "kernels/compute/compute.h"
+
+#include <functional>
+
+namespace bitlathe {
+
+/// What was stored for one module; figures are of the packed codes against the source, whole
+/// tensors.
+struct ModuleResult {
+  std::string name, scheme, method, reason;
+  std::uint64_t bytes = 0;
+  bool quantized = false;
+  double mse = 0, sqnr_db = 0, cosine = 1;
+  float max_abs_error = 0;
+  double seconds = 0;
+};
+
+struct QuantizeSummary {
+  std::vector<ModuleResult> modules; ///< every module of the model, in order
+  std::vector<std::string> notes;
+  std::uint64_t bytes_before = 0, bytes_after = 0;
+  double bits_per_weight = 0, bits_per_quantized_weight = 0, seconds = 0;
+  std::string backend; ///< "cpu (avx512vnni)", "vulkan (llvmpipe ...)"
+};
+
+struct QuantizeOptions {
+  fs::path result_folder;                           ///< where canonical results are kept; created
+  const ActivationStatistics* statistics = nullptr; ///< importance for methods that use it
+  /// Called after each module, from the job's thread.
+  std::function<void(const ModuleResult&)> on_module;
+};
+
+/// feedback counts source bytes. NaN or infinite weights are an error naming the module. On error
+/// or cancel the result folder is removed.
+Result<QuantizeSummary> run_quantize(const Checkpoint& checkpoint, const Plan& plan,
+                                     Compute& compute, const QuantizeOptions& options,
+                                     Feedback& feedback);
+
+/// Anonymous plus shared memory high-water mark of this process in bytes, and mapped file pages
+/// now.
+std::uint64_t peak_rss_bytes();
+std::uint64_t peak_mapped_bytes();
+
+} // namespace bitlathe

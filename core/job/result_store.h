@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// A kept result: canonical quantized tensors in a folder, so that one quantization can be exported
+// to several formats and compared without an export. Layout of the folder:
+//   result.json           manifest: source path, recipe, plan, per-module metrics, versions
+//   tensors/NNNNN.bltensor one safetensors file per quantized module: codes, scales, zeros
+// A result folder is itself a checkpoint (format "result"): unquantized modules come from its
+// source.
+#pragma once
+
+#include "core/job/quantize.h"
+
+namespace bitlathe {
+
+class ResultWriter {
+ public:
+  static Result<std::unique_ptr<ResultWriter>> create(const fs::path& folder,
+                                                      const Checkpoint& source, const Plan& plan);
+  virtual ~ResultWriter() = default;
+  virtual Result<void> add(const PlannedModule& module, const QTensor& tensor,
+                           const ModuleResult& result) = 0;
+  virtual Result<void> finish(const QuantizeSummary& summary) = 0;
+};
+
+struct KeptResult {
+  fs::path folder;
+  fs::path source;
+  Recipe recipe;
+  QuantizeSummary summary;
+  std::uint64_t bytes = 0; ///< size on disk
+};
+Result<KeptResult> read_result(const fs::path& folder);
+
+} // namespace bitlathe

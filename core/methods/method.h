@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Methods: how the codes of a scheme are chosen. A method is one file in core/methods/ and one word
+// in core/CMakeLists.txt. Methods know no file formats.
+#pragma once
+
+#include "core/base/json.h"
+#include "core/schemes/scheme.h"
+#include "kernels/compute/compute.h"
+
+#include <span>
+#include <string>
+#include <vector>
+
+namespace bitlathe {
+
+/// A parameter of a method; front ends build their forms and their help from these.
+struct MethodParam {
+  std::string_view key, summary;
+  double standard, low, high;
+  bool integer = false;
+};
+
+struct MethodInput {
+  const FloatView& weight; ///< [out][in]
+  const Scheme& scheme;    ///< quantized
+  const Json& params;      ///< validated against `Method::params`
+  std::string observer = "minmax";
+  /// Mean squared activation of every input column, when calibration has it; else empty.
+  std::span<const float> importance;
+  Compute& compute;
+  Feedback& feedback;
+  std::string where; ///< module name, for messages
+};
+
+struct MethodOutput {
+  QTensor tensor;
+  std::vector<std::string> notes; ///< "12 scales raised to the smallest f16"
+};
+
+struct Method {
+  std::string_view id, title, summary;
+  std::span<const MethodParam> params;
+  bool uses_importance = false;
+  /// Reason why it cannot make this scheme; empty when it can.
+  std::string (*declines)(const Scheme& scheme);
+  Result<MethodOutput> (*quantize)(const MethodInput& input);
+};
+std::span<const Method* const> all_methods();
+const Method* find_method(std::string_view id);
+
+/// The value of a parameter: given, or the method's standard one.
+double method_param(const Method& method, const Json& params, std::string_view key);
+/// Unknown keys, wrong types and values out of range are errors.
+Result<void> check_method_params(const Method& method, const Json& params,
+                                 const std::string& where);
+
+} // namespace bitlathe

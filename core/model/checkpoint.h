@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// A checkpoint: the files of one model, opened. Headers are read, tensor data stays mapped. Readers
+// are one file each in core/model/readers/ and one word in core/CMakeLists.txt.
+#pragma once
+
+#include "core/base/json.h"
+#include "core/io/gguf.h"
+#include "core/io/safetensors.h"
+#include "core/model/spec.h"
+#include "core/schemes/scheme.h"
+
+#include <memory>
+#include <optional>
+
+namespace bitlathe {
+
+/// A named part that owns a weight. `weight` is in canonical form whatever the source format was
+/// (float schemes for unquantized ones), in Hugging Face row order (GGUF q/k rows are un-permuted
+/// when read).
+struct Module {
+  std::string name; ///< "model.layers.3.mlp.down_proj"
+  std::string
+      role; ///< "embedding", "q_proj", ..., "norm", "lm_head"; "linear"/"other" by shape if unknown
+  int layer = -1;                   ///< block index, -1 outside blocks
+  std::vector<std::int64_t> shape;  ///< of the weight: [out, in], or [n] for vectors
+  QTensor weight;                   ///< rows x cols (vectors: 1 x n); scheme tells the storage
+  QTensor bias;                     ///< 1 x out when rows > 0
+  std::string activations = "none"; ///< activation scheme stored with the checkpoint
+  bool linear = false;              ///< a matrix used in a product: quantizable by default
+  bool tied_to_embedding = false;   ///< lm_head without a tensor of its own
+
+  std::int64_t parameters() const { return weight.rows * weight.cols + bias.cols * bias.rows; }
+  std::uint64_t bytes() const { return weight.bytes() + bias.bytes(); }
+  /// "BF16", "I4", "q4_0": how info shows the type.
+  std::string dtype() const;
+};
+
+class Tokenizer;
+
+struct Checkpoint {
+  fs::path path;
+  std::string name;            ///< folder or file name without extension
+  std::string format;          ///< "safetensors", "compressed-tensors", "gguf", "result"
+  std::string architecture;    ///< registry id ("llama") or the name in the config when unknown
+  Json config;                 ///< config.json, or an equivalent made from GGUF metadata
+  GgufMetadata gguf;           ///< metadata of a GGUF source, verbatim; else empty
+  std::vector<Module> modules; ///< in model order: embedding, blocks, final norm, head
+  std::vector<StoredTensor> others; ///< tensors that belong to no module
+  std::vector<std::string> notes; ///< everything a person should know (ignored tensors, fallbacks)
+  std::optional<ModelSpec> spec;  ///< set when the engine can run this model
+  std::string why_not_runnable;   ///< else the reason
+  std::string tokenizer_problem;  ///< why `tokenizer` is null
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::string kv_keys = "f16", kv_values = "f16"; ///< KV schemes recorded with the checkpoint
+  std::vector<fs::path>
+      side_files; ///< tokenizer.json, generation_config.json, ...: copied by exports
+
+  const Module* find_module(std::string_view module_name) const;
+  std::int64_t parameters() const;
+  std::uint64_t bytes() const;
+  bool quantized() const; ///< any module with a quantized scheme
+};
+
+/// Opens a folder or a file of any registered format. Never reads tensor data beyond headers.
+Result<std::shared_ptr<const Checkpoint>> open_checkpoint(const fs::path& path);
+
+/// A reader: recognises a path and opens it.
+struct CheckpointReader {
+  std::string_view id;
+  std::string_view summary;
+  bool (*recognises)(const fs::path& path);
+  Result<std::shared_ptr<Checkpoint>> (*open)(const fs::path& path);
+};
+std::span<const CheckpointReader* const> all_checkpoint_readers();
+
+} // namespace bitlathe

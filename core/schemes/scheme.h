@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Schemes: how the values of a weight are stored (element type, granularity, symmetry). A scheme
+// family is one file in core/schemes/ and one word in core/CMakeLists.txt.
+#pragma once
+
+#include "kernels/base/result.h"
+#include "kernels/matrix.h"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitlathe {
+
+struct SchemeFamily;
+
+/// A parsed scheme id such as "int4-g128-asym", "int8-channel-sym-sbf16", "bf16", "q4_0". Value
+/// type.
+struct Scheme {
+  std::string id; ///< canonical spelling
+  const SchemeFamily* family = nullptr;
+  double bits = 32;       ///< of one code, for palettes and sorting (q4_0: 4)
+  std::int64_t group = 0; ///< columns per group; 0 = whole row (channel) or whole tensor
+  bool per_tensor = false;
+  bool symmetric = true;
+  bool quantized = false;                ///< false for f32, f16, bf16
+  FloatType float_type = FloatType::f16; ///< of scales (quantized) or of the values (float)
+
+  bool operator==(const Scheme& other) const { return id == other.id; }
+};
+
+/// A weight in canonical form: what methods make, exporters pack and the engine runs. Buffers are
+/// owned or mapped (`keep_alive`). See kernels/matrix.h for the contents of codes, scales and
+/// zeros.
+struct QTensor {
+  Scheme scheme;
+  std::int64_t rows = 0, cols = 0;
+  std::vector<std::byte> owned_codes, owned_scales, owned_zeros;
+  std::span<const std::byte> codes, scales, zeros; ///< into the owned buffers or into `keep_alive`
+  std::shared_ptr<const void> keep_alive;
+
+  QTensor() = default;
+  QTensor(const QTensor&) = delete; ///< spans point into owned buffers; move only
+  QTensor& operator=(const QTensor&) = delete;
+  QTensor(QTensor&&) noexcept = default;
+  QTensor& operator=(QTensor&&) noexcept = default;
+
+  /// Points the spans at the owned buffers, after these were filled.
+  void own();
+  MatrixView view() const;
+  std::uint64_t bytes() const { return codes.size() + scales.size() + zeros.size(); }
+};
+
+/// One family: the grammar of its ids and the sizes of its parts.
+struct SchemeFamily {
+  std::string_view id;      ///< "int", "float", "ggml"
+  std::string_view summary; ///< one sentence for help and tooltips
+  std::string_view grammar; ///< "int{2..8}-{tensor|channel|gN}-{sym|asym}[-sbf16|-sf32]"
+  /// nullopt-like: an Error "bad-argument" when the id is not of this family (code "not-found") or
+  /// is of it but malformed.
+  Result<Scheme> (*parse)(std::string_view id);
+  /// Whether a [rows][cols] weight can be held; otherwise the reason, and the scheme to fall back
+  /// to (empty: keep the source type).
+  struct Fit {
+    bool ok = true;
+    std::string reason, fallback;
+  };
+  Fit (*fit)(const Scheme&, std::int64_t rows, std::int64_t cols);
+  /// Bytes of codes, scales and zeros.
+  struct Bytes {
+    std::uint64_t codes = 0, scales = 0, zeros = 0;
+    std::uint64_t total() const { return codes + scales + zeros; }
+  };
+  Bytes (*bytes)(const Scheme&, std::int64_t rows, std::int64_t cols);
+  /// Kernel layout and its parameters for buffers of this family.
+  MatrixView (*view)(const QTensor&);
+  /// A few ids worth offering in menus, best known first.
+  std::span<const std::string_view> examples;
+};
+
+std::span<const SchemeFamily* const> all_scheme_families();
+/// Error "bad-argument" naming the grammar when no family knows the id.
+Result<Scheme> parse_scheme(std::string_view id);
+/// The scheme of plain values of a float type.
+Scheme float_scheme(FloatType type);
+
+} // namespace bitlathe
