@@ -33,14 +33,18 @@ struct CompareResult {
   std::uint64_t bytes = 0;
   double perplexity = 0, perplexity_stderr = 0, reference_perplexity = 0, ppl_ratio = 0;
   double kld_mean = 0, kld_stderr = 0, kld_median = 0, kld_p99 = 0, kld_max = 0, top1_agreement = 0;
+  double ppl_ratio_stderr = 0; ///< paired: ratio * standard error of the mean nll difference
   std::int64_t tokens = 0;
   double seconds = 0;
+  std::vector<double> window_nll, window_kld; ///< means per window, as far as it has come
   std::vector<std::string> notes;
 };
 struct CompareReport {
   std::vector<CompareResult> models;
   double noise_floor = 0; ///< mean KL of REF against REF with weights rounded to f16 (bf16 for f16)
   double reference_perplexity = 0, reference_stderr = 0;
+  double reference_seconds = 0;
+  std::vector<double> reference_window_nll; ///< mean per window
   std::vector<std::string> notes;
 };
 /// KL(REF || candidate) at the positions perplexity scores, streamed window by window. Engines are
