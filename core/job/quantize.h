@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/calib/statistics.h"
+#include "core/job/memory.h"
 #include "core/recipe/plan.h"
 #include "kernels/compute/compute.h"
 
@@ -42,10 +43,5 @@ struct QuantizeOptions {
 Result<QuantizeSummary> run_quantize(const Checkpoint& checkpoint, const Plan& plan,
                                      Compute& compute, const QuantizeOptions& options,
                                      Feedback& feedback);
-
-/// Anonymous plus shared memory high-water mark of this process in bytes, and mapped file pages
-/// now.
-std::uint64_t peak_rss_bytes();
-std::uint64_t peak_mapped_bytes();
 
 } // namespace bitlathe

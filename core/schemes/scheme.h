@@ -82,6 +82,7 @@ struct SchemeFamily {
 };
 
 std::span<const SchemeFamily* const> all_scheme_families();
+const SchemeFamily* find_scheme_family(std::string_view id);
 /// Error "bad-argument" naming the grammar when no family knows the id.
 Result<Scheme> parse_scheme(std::string_view id);
 /// The scheme of plain values of a float type.

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/job/quantize.h"
+
+#include "core/job/result_store.h"
+#include "core/methods/method.h"
+
+#include <chrono>
+#include <cmath>
+
+namespace bitlathe {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// The weight of a module as floats: the map itself, or decoded when the source is packed.
+struct SourceWeight {
+  FloatView view;
+  std::vector<float> decoded;
+};
+
+Result<SourceWeight> source_weight(const Module& module, Compute& compute, Feedback& feedback) {
+  SourceWeight source;
+  source.view.rows = module.weight.rows;
+  source.view.cols = module.weight.cols;
+  if (!module.weight.scheme.quantized) {
+    source.view.type = module.weight.scheme.float_type;
+    source.view.data = module.weight.codes;
+    return source;
+  }
+  source.decoded.resize(std::size_t(module.weight.rows * module.weight.cols));
+  TRY(compute.decode(module.weight.view(), 0, module.weight.rows, source.decoded, &feedback));
+  source.view.data = std::as_bytes(std::span(source.decoded));
+  return source;
+}
+
+/// A change of float type only.
+Result<MethodOutput> convert(const FloatView& weight, const Scheme& scheme,
+                             const std::string& where) {
+  MethodOutput output;
+  output.tensor.scheme = scheme;
+  output.tensor.rows = weight.rows;
+  output.tensor.cols = weight.cols;
+  output.tensor.owned_codes.resize(scheme.family->bytes(scheme, weight.rows, weight.cols).codes);
+  std::int64_t overflowed = 0;
+  for (std::int64_t i = 0; i < weight.rows * weight.cols; ++i) {
+    const float value = load_float(weight.type, weight.data.data(), i);
+    store_float(scheme.float_type, output.tensor.owned_codes.data(), i, value);
+    overflowed += std::isfinite(value) &&
+                  std::isinf(load_float(scheme.float_type, output.tensor.owned_codes.data(), i));
+  }
+  if (overflowed > 0)
+    return Error{"unsupported",
+                 std::to_string(overflowed) + " values are too large for " + scheme.id +
+                     "; keep bf16 or f32",
+                 where};
+  output.tensor.own();
+  return output;
+}
+
+class QuantizeJob {
+ public:
+  QuantizeJob(const Checkpoint& checkpoint, const Plan& plan, Compute& compute,
+              const QuantizeOptions& options, Feedback& feedback)
+      : checkpoint_(checkpoint), plan_(plan), compute_(compute), options_(options),
+        feedback_(feedback) {}
+
+  Result<QuantizeSummary> run() {
+    const auto start = Clock::now();
+    assert(plan_.modules.size() == checkpoint_.modules.size());
+    std::uint64_t total = 0;
+    for (const PlannedModule& planned : plan_.modules)
+      total += planned.quantize || planned.convert ? planned.bytes_before : 0;
+    feedback_.done = 0;
+    feedback_.total = total;
+    TRY_ASSIGN(writer_, ResultWriter::create(options_.result_folder, checkpoint_, plan_));
+    for (std::size_t i = 0; i < plan_.modules.size(); ++i) {
+      if (feedback_.stopped())
+        return cancelled_error();
+      TRY(run_module(plan_.modules[i], checkpoint_.modules[i]));
+    }
+    summary_.bytes_before = plan_.bytes_before;
+    summary_.bytes_after = plan_.bytes_after;
+    summary_.bits_per_weight = plan_.bits_per_weight;
+    summary_.bits_per_quantized_weight = plan_.bits_per_quantized_weight;
+    summary_.backend = compute_.device().backend + " (" + compute_.device().name + ")";
+    summary_.notes.insert(summary_.notes.end(), plan_.notes.begin(), plan_.notes.end());
+    for (const std::string& note : compute_.notes())
+      summary_.notes.push_back(note);
+    summary_.seconds = seconds_since(start);
+    TRY(writer_->finish(summary_));
+    return std::move(summary_);
+  }
+
+ private:
+  Result<void> run_module(const PlannedModule& planned, const Module& module) {
+    const auto start = Clock::now();
+    ModuleResult result;
+    result.name = planned.name;
+    result.scheme = planned.scheme.id;
+    result.method = planned.method;
+    result.reason = planned.reason;
+    result.bytes = planned.bytes_after;
+    if (planned.quantize || planned.convert) {
+      feedback_.set_step(planned.name);
+      TRY_ASSIGN(const SourceWeight source, source_weight(module, compute_, feedback_));
+      TRY_ASSIGN(MethodOutput output, code(planned, source.view));
+      summary_.notes.insert(summary_.notes.end(), output.notes.begin(), output.notes.end());
+      TRY_ASSIGN(const ErrorSums error,
+                 compute_.error(source.view, output.tensor.view(), &feedback_));
+      result.quantized = planned.quantize;
+      result.mse = error.mse();
+      result.sqnr_db = error.sqnr_db();
+      result.cosine = error.cosine();
+      result.max_abs_error = error.max_abs_error;
+      result.seconds = seconds_since(start);
+      TRY(writer_->add(planned, output.tensor, result));
+      feedback_.advance(planned.bytes_before);
+    }
+    summary_.modules.push_back(result);
+    if (options_.on_module)
+      options_.on_module(result);
+    return {};
+  }
+
+  Result<MethodOutput> code(const PlannedModule& planned, const FloatView& weight) {
+    if (planned.convert)
+      return convert(weight, planned.scheme, planned.name);
+    const Method* method = find_method(planned.method);
+    std::vector<float> importance;
+    if (options_.statistics && method->uses_importance) {
+      const auto it = options_.statistics->modules.find(planned.name);
+      if (it == options_.statistics->modules.end())
+        summary_.notes.push_back(planned.name +
+                                 ": no activation statistics; coded without importance");
+      else
+        importance = it->second.importance();
+      if (!importance.empty() && std::int64_t(importance.size()) != weight.cols)
+        return Error{"mismatch",
+                     "The activation statistics have " + std::to_string(importance.size()) +
+                         " columns, the weight has " + std::to_string(weight.cols),
+                     planned.name};
+    }
+    return method->quantize(MethodInput{weight, planned.scheme, planned.params,
+                                        plan_.recipe.observer, importance, compute_, feedback_,
+                                        planned.name});
+  }
+
+  const Checkpoint& checkpoint_;
+  const Plan& plan_;
+  Compute& compute_;
+  const QuantizeOptions& options_;
+  Feedback& feedback_;
+  std::unique_ptr<ResultWriter> writer_;
+  QuantizeSummary summary_;
+};
+
+} // namespace
+
+Result<QuantizeSummary> run_quantize(const Checkpoint& checkpoint, const Plan& plan,
+                                     Compute& compute, const QuantizeOptions& options,
+                                     Feedback& feedback) {
+  start_memory_watch();
+  return QuantizeJob(checkpoint, plan, compute, options, feedback).run();
+}
+
+} // namespace bitlathe

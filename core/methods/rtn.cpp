@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Round to nearest on the grid of each group; GGUF block types by the reference encoders.
+#include "core/methods/int_pack.h"
+#include "core/observers/observer.h"
+#include "kernels/base/parallel.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace bitlathe {
+
+namespace {
+
+std::string declines(const Scheme& scheme) {
+  return scheme.quantized ? std::string() : scheme.id + " has no codes to choose";
+}
+
+Result<MethodOutput> quantize_blocks(const MethodInput& input) {
+  Moments moments;
+  TRY_ASSIGN(moments, input.compute.moments(input.weight, &input.feedback));
+  if (moments.nan + moments.inf > 0)
+    return Error{"bad-file",
+                 "The weight holds " + std::to_string(moments.nan) + " NaN and " +
+                     std::to_string(moments.inf) + " infinite values; it cannot be quantized",
+                 input.where};
+  MethodOutput output;
+  output.tensor.scheme = input.scheme;
+  output.tensor.rows = input.weight.rows;
+  output.tensor.cols = input.weight.cols;
+  output.tensor.owned_codes.resize(
+      input.scheme.family->bytes(input.scheme, input.weight.rows, input.weight.cols).codes);
+  TRY(input.compute.quantize_blocks(input.weight, input.scheme.id, input.importance,
+                                    output.tensor.owned_codes, &input.feedback));
+  output.tensor.own();
+  return output;
+}
+
+/// Ranges by an observer that looks at the values themselves.
+Result<void> observed_ranges(const MethodInput& input, const IntSpec& spec,
+                             const Observer& observer, std::vector<float>& lo,
+                             std::vector<float>& hi) {
+  const FloatView& w = input.weight;
+  const ObserverContext context{spec.bits, spec.symmetric};
+  if (spec.per_tensor) {
+    std::vector<float> values(std::size_t(w.rows * w.cols));
+    for (std::int64_t i = 0; i < w.rows * w.cols; ++i)
+      values[std::size_t(i)] = load_float(w.type, w.data.data(), i);
+    const Range range = observer.range(values, context);
+    lo = {range.lo};
+    hi = {range.hi};
+    return {};
+  }
+  const auto groups = (w.cols + spec.group - 1) / spec.group;
+  const bool finished = parallel_for(
+      w.rows, 1,
+      [&](std::int64_t begin, std::int64_t end) {
+        std::vector<float> values;
+        for (std::int64_t row = begin; row < end; ++row)
+          for (std::int64_t g = 0; g < groups; ++g) {
+            values.clear();
+            for (std::int64_t c = g * spec.group; c < std::min((g + 1) * spec.group, w.cols); ++c)
+              values.push_back(load_float(w.type, w.data.data(), row * w.cols + c));
+            const Range range = observer.range(values, context);
+            lo[std::size_t(row * groups + g)] = range.lo;
+            hi[std::size_t(row * groups + g)] = range.hi;
+          }
+      },
+      &input.feedback);
+  return finished ? Result<void>() : Result<void>(cancelled_error());
+}
+
+Result<MethodOutput> quantize(const MethodInput& input) {
+  if (input.scheme.family->id == "ggml")
+    return quantize_blocks(input);
+  IntGrids grids;
+  grids.spec = int_spec(input.scheme, input.weight.cols);
+  std::vector<float> lo, hi;
+  TRY(exact_ranges(input, grids.spec, lo, hi));
+  const Observer* observer = find_observer(input.observer);
+  if (!observer)
+    return Error{"bad-argument", "Unknown observer \"" + input.observer + "\"", {}};
+  if (observer->range)
+    TRY(observed_ranges(input, grids.spec, *observer, lo, hi));
+  grids.grids.resize(lo.size());
+  for (std::size_t i = 0; i < lo.size(); ++i) {
+    bool clamped = false;
+    grids.grids[i] = make_int_grid(lo[i], hi[i], grids.spec.bits, grids.spec.symmetric,
+                                   grids.spec.scale_type, &clamped);
+    grids.clamped += clamped;
+  }
+  return pack_int(input, grids);
+}
+
+} // namespace
+
+extern const Method method_rtn;
+const Method method_rtn{
+    "rtn",
+    "Round to nearest",
+    "Every value goes to the nearest code of its group's grid. Fast, needs no calibration.",
+    {},
+    true,
+    declines,
+    quantize};
+
+} // namespace bitlathe

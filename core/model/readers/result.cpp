@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// A kept result opened as a checkpoint: quantized modules from its folder, everything else from its
+// source.
+#include "core/job/result_store.h"
+#include "core/model/checkpoint.h"
+
+namespace bitlathe {
+
+namespace {
+
+bool recognises(const fs::path& path) { return fs::is_regular_file(path / "result.json"); }
+
+Result<QTensor> read_tensor(const fs::path& file, const Json& entry, const std::string& where) {
+  QTensor tensor;
+  TRY_ASSIGN(const std::string scheme, json_string(entry, "scheme", where));
+  TRY_ASSIGN(tensor.scheme, parse_scheme(scheme));
+  TRY_ASSIGN(tensor.rows, json_int(entry, "rows", where));
+  TRY_ASSIGN(tensor.cols, json_int(entry, "cols", where));
+  TRY_ASSIGN(const SafetensorsFile stored, read_safetensors(file));
+  for (const StoredTensor& part : stored.tensors) {
+    (part.name == "codes"    ? tensor.codes
+     : part.name == "scales" ? tensor.scales
+                             : tensor.zeros) = part.data;
+    tensor.keep_alive = part.file;
+  }
+  if (tensor.rows < 0 || tensor.cols < 0)
+    return Error{"bad-file", "Negative shape", where};
+  const auto expected = tensor.scheme.family->bytes(tensor.scheme, tensor.rows, tensor.cols);
+  if (tensor.codes.size() != expected.codes || tensor.scales.size() != expected.scales ||
+      tensor.zeros.size() != expected.zeros)
+    return Error{"bad-file", "The stored parts do not have the size their scheme needs",
+                 file.string()};
+  return tensor;
+}
+
+Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
+  const std::string where = (path / "result.json").string();
+  TRY_ASSIGN(const KeptResult kept, read_result(path));
+  TRY_ASSIGN(const Json json, read_json_file(path / "result.json"));
+  auto source = open_checkpoint(kept.source);
+  if (!source)
+    return Error{source.error().code,
+                 "The checkpoint this result was made from cannot be opened: " +
+                     source.error().message,
+                 source.error().where.empty() ? kept.source.string() : source.error().where};
+  // Freshly opened and shared with nobody.
+  auto checkpoint = std::const_pointer_cast<Checkpoint>(*source);
+  for (const Json& entry : json.value("tensors", Json::array())) {
+    TRY_ASSIGN(const std::string name, json_string(entry, "module", where));
+    TRY_ASSIGN(const std::string file, json_string(entry, "file", where));
+    Module* module = nullptr;
+    for (Module& candidate : checkpoint->modules)
+      if (candidate.name == name)
+        module = &candidate;
+    if (!module)
+      return Error{"mismatch", "The source checkpoint has no module \"" + name + "\"", where};
+    if (file.find('/') != std::string::npos)
+      return Error{"bad-file", "A tensor file lies outside the result", where};
+    TRY_ASSIGN(QTensor tensor, read_tensor(path / "tensors" / file, entry, where));
+    if (tensor.rows != module->weight.rows || tensor.cols != module->weight.cols)
+      return Error{"mismatch", "The source checkpoint has another shape for \"" + name + "\"",
+                   where};
+    module->weight = std::move(tensor);
+    TRY_ASSIGN(module->activations, json_string_or(entry, "activations", "none", where));
+  }
+  for (Module& head : checkpoint->modules) // a tied head follows its embedding
+    for (const Module& embedding : checkpoint->modules)
+      if (head.tied_to_embedding && embedding.role == "embedding") {
+        head.weight.scheme = embedding.weight.scheme;
+        head.weight.codes = embedding.weight.codes;
+        head.weight.scales = embedding.weight.scales;
+        head.weight.zeros = embedding.weight.zeros;
+        head.weight.keep_alive = embedding.weight.keep_alive;
+      }
+  checkpoint->path = path;
+  checkpoint->format = "result";
+  checkpoint->kv_keys = kept.recipe.kv_keys;
+  checkpoint->kv_values = kept.recipe.kv_values;
+  return checkpoint;
+}
+
+} // namespace
+
+extern const CheckpointReader checkpoint_reader_result;
+const CheckpointReader checkpoint_reader_result{
+    "result", "A kept quantization result of this program.", recognises, open};
+
+} // namespace bitlathe

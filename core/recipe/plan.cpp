@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/recipe/plan.h"
+
+#include "core/engine/engine.h"
+#include "core/methods/method.h"
+#include "core/observers/observer.h"
+
+#include <algorithm>
+
+namespace bitlathe {
+
+namespace {
+
+/// What a recipe says of one module before it is checked against the module.
+struct Wish {
+  std::string scheme, method, reason = "default", kind = "default";
+  Json params;
+  bool by_rule = false;
+};
+
+/// llama.cpp's presets in upper case need types that are still missing, except these.
+std::string mix_scheme(const std::string& id) {
+  if (id == "Q8_0" || id == "F16" || id == "BF16" || id == "F32") {
+    std::string lower = id;
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](char c) { return char(std::tolower(c)); });
+    return lower;
+  }
+  return {};
+}
+
+bool looks_like_mix(const std::string& id) {
+  return !id.empty() &&
+         std::any_of(id.begin(), id.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+}
+
+Result<Scheme> recipe_scheme(const std::string& id) {
+  if (looks_like_mix(id))
+    return Error{"not-available",
+                 "Mix \"" + id +
+                     "\" is not available yet (its K-quant types are not); available: Q8_0, F16, "
+                     "BF16, F32, and the schemes in lower case",
+                 {}};
+  return parse_scheme(id);
+}
+
+bool excluded_by_default(const Module& module) {
+  return module.role == "embedding" || module.role == "lm_head" || module.role == "norm";
+}
+
+Scheme source_scheme(const Module& module) { return module.weight.scheme; }
+
+class Planner {
+ public:
+  Planner(const Checkpoint& checkpoint, const Recipe& recipe, bool requantize)
+      : checkpoint_(checkpoint), recipe_(recipe), requantize_(requantize),
+        rule_hits_(recipe.rules.size(), 0), exclude_hits_(recipe.exclude.size(), 0) {}
+
+  Result<Plan> make() {
+    TRY(check_recipe());
+    plan_.recipe = recipe_;
+    for (const Module& module : checkpoint_.modules)
+      TRY(plan_module(module));
+    finish();
+    return std::move(plan_);
+  }
+
+ private:
+  Result<void> check_pair(const std::string& scheme_id, const std::string& method_id,
+                          const Json& params, const std::string& where) {
+    if (!scheme_id.empty() && mix_scheme(scheme_id).empty())
+      TRY(recipe_scheme(scheme_id));
+    if (method_id.empty())
+      return {};
+    const Method* method = find_method(method_id);
+    if (!method) {
+      std::string known;
+      for (const Method* m : all_methods())
+        known += (known.empty() ? "" : ", ") + std::string(m->id);
+      return Error{"bad-argument", "Unknown method \"" + method_id + "\"; known: " + known, where};
+    }
+    return check_method_params(*method, params, where);
+  }
+
+  Result<void> check_recipe() {
+    TRY(check_pair(recipe_.default_scheme, recipe_.default_method, recipe_.default_params,
+                   "default"));
+    for (std::size_t i = 0; i < recipe_.rules.size(); ++i) {
+      const Rule& rule = recipe_.rules[i];
+      const std::string where = "rule " + std::to_string(i + 1) + ": " + rule.match;
+      if (auto checked = check_pair(rule.scheme, rule.method,
+                                    rule.method.empty() ? Json::object() : rule.params, where);
+          !checked) {
+        auto error = checked.error();
+        error.where = where;
+        return error;
+      }
+    }
+    if (recipe_.activations != "none" && recipe_.activations != "int8-token-dynamic")
+      return Error{"not-available",
+                   "Activation scheme \"" + recipe_.activations +
+                       "\" is not available; available: none, int8-token-dynamic",
+                   {}};
+    if (!find_observer(recipe_.observer)) {
+      std::string known;
+      for (const Observer* o : all_observers())
+        known += (known.empty() ? "" : ", ") + std::string(o->id);
+      return Error{
+          "bad-argument", "Unknown observer \"" + recipe_.observer + "\"; known: " + known, {}};
+    }
+    TRY(parse_kv(recipe_.kv_keys + "," + recipe_.kv_values));
+    return {};
+  }
+
+  Result<Wish> wish_for(const Module& module, bool& excluded, std::string& exclude_pattern) {
+    Wish wish{recipe_.default_scheme,
+              recipe_.default_method,
+              "default",
+              "default",
+              recipe_.default_params,
+              false};
+    for (std::size_t i = 0; i < recipe_.rules.size(); ++i) {
+      const Rule& rule = recipe_.rules[i];
+      TRY_ASSIGN(const bool hit, pattern_matches(rule.match, module.name));
+      if (!hit)
+        continue;
+      ++rule_hits_[i];
+      if (!rule.scheme.empty())
+        wish.scheme = rule.scheme;
+      if (!rule.method.empty()) {
+        wish.method = rule.method;
+        wish.params = Json::object();
+      }
+      for (const auto& [key, value] : rule.params.items())
+        wish.params[key] = value;
+      wish.reason = "rule " + std::to_string(i + 1) + ": " + rule.match;
+      wish.kind = "rule";
+      wish.by_rule = true;
+    }
+    for (std::size_t i = 0; i < recipe_.exclude.size(); ++i) {
+      TRY_ASSIGN(const bool hit, pattern_matches(recipe_.exclude[i], module.name));
+      if (hit) {
+        ++exclude_hits_[i];
+        excluded = true;
+        exclude_pattern = recipe_.exclude[i];
+      }
+    }
+    return wish;
+  }
+
+  void keep(PlannedModule& planned, const Module& module, std::string reason, std::string kind) {
+    planned.scheme = source_scheme(module);
+    planned.method.clear();
+    planned.reason = std::move(reason);
+    planned.reason_kind = std::move(kind);
+    planned.bytes_after = planned.bytes_before;
+    planned.activations = module.activations;
+  }
+
+  Result<void> plan_module(const Module& module) {
+    PlannedModule planned;
+    planned.name = module.name;
+    planned.role = module.role;
+    planned.layer = module.layer;
+    planned.rows = module.weight.rows;
+    planned.cols = module.weight.cols;
+    planned.bytes_before = module.bytes();
+    bool excluded = false;
+    std::string pattern;
+    TRY_ASSIGN(Wish wish, wish_for(module, excluded, pattern));
+    const std::string mix = mix_scheme(wish.scheme);
+
+    if (module.tied_to_embedding) {
+      keep(planned, module, "kept: shares the embedding's weight", "kept");
+    } else if (!module.weight.scheme.family) {
+      keep(planned, module, "kept: its stored type cannot be decoded", "kept");
+    } else if (excluded) {
+      keep(planned, module, "excluded: " + pattern, "excluded");
+    } else if (module.shape.size() < 2) {
+      keep(planned, module, "kept: vectors keep their type", "kept");
+    } else if (mix.empty() && !wish.by_rule && (excluded_by_default(module) || !module.linear)) {
+      keep(planned, module, "excluded by default: " + module.role, "excluded");
+    } else {
+      if (!mix.empty()) {
+        if (!wish.by_rule)
+          wish.reason = "mix " + wish.scheme, wish.kind = "mix";
+        wish.scheme = mix;
+      }
+      TRY(apply(planned, module, wish));
+    }
+    plan_.modules.push_back(std::move(planned));
+    return {};
+  }
+
+  Result<void> apply(PlannedModule& planned, const Module& module, const Wish& wish) {
+    TRY_ASSIGN(Scheme scheme, recipe_scheme(wish.scheme));
+    const auto fit = scheme.family->fit(scheme, module.weight.rows, module.weight.cols);
+    std::string reason = wish.reason, kind = wish.kind;
+    if (!fit.ok) {
+      reason = "fallback: " + fit.reason;
+      kind = "fallback";
+      if (fit.fallback.empty()) {
+        keep(planned, module, reason, kind);
+        note_fallback(module, scheme.id, module.weight.scheme.id, fit.reason);
+        return {};
+      }
+      note_fallback(module, scheme.id, fit.fallback, fit.reason);
+      TRY_ASSIGN(scheme, parse_scheme(fit.fallback));
+    }
+    planned.scheme = scheme;
+    planned.reason = reason;
+    planned.reason_kind = kind;
+    planned.bytes_after =
+        scheme.family->bytes(scheme, module.weight.rows, module.weight.cols).total() +
+        module.bias.bytes();
+    if (!scheme.quantized) {
+      planned.convert = !(scheme == module.weight.scheme);
+      return {};
+    }
+    if (module.weight.scheme.quantized && !requantize_)
+      return Error{
+          "bad-argument",
+          "The source is already quantized (" + module.weight.scheme.id +
+              "); quantizing again adds its errors to the new ones. Use --requantize to do it all "
+              "the same",
+          module.name};
+    planned.quantize = true;
+    planned.method = wish.method;
+    planned.params = wish.params;
+    const Method* method = find_method(wish.method);
+    if (const std::string why = method->declines(scheme); !why.empty()) {
+      planned.method = "rtn";
+      planned.params = Json::object();
+      planned.reason += "; rtn instead of " + wish.method + ": " + why;
+      planned.reason_kind = "fallback";
+      plan_.notes.push_back(module.name + ": rtn instead of " + wish.method + ": " + why);
+    } else if (auto checked = check_method_params(*method, planned.params, module.name); !checked) {
+      return checked.error();
+    }
+    if (recipe_.activations != "none")
+      set_activations(planned, module);
+    return {};
+  }
+
+  void set_activations(PlannedModule& planned, const Module& module) {
+    if (planned.scheme.family->id == "int" && module.linear) {
+      planned.activations = recipe_.activations;
+      return;
+    }
+    plan_.notes.push_back(module.name + ": activations stay in floating point; " +
+                          planned.scheme.id + " has no int8 product");
+  }
+
+  void note_fallback(const Module& module, const std::string& wanted, const std::string& got,
+                     const std::string& why) {
+    plan_.notes.push_back(module.name + ": " + got + " instead of " + wanted + " (" +
+                          std::to_string(module.bytes()) + " bytes): " + why);
+  }
+
+  void finish() {
+    for (std::size_t i = 0; i < rule_hits_.size(); ++i)
+      if (rule_hits_[i] == 0)
+        plan_.notes.push_back("Rule " + std::to_string(i + 1) + " (" + recipe_.rules[i].match +
+                              ") matches no module");
+    for (std::size_t i = 0; i < exclude_hits_.size(); ++i)
+      if (exclude_hits_[i] == 0)
+        plan_.notes.push_back("Exclusion " + recipe_.exclude[i] + " matches no module");
+    std::uint64_t quantized_bytes = 0;
+    for (std::size_t i = 0; i < plan_.modules.size(); ++i) {
+      const PlannedModule& planned = plan_.modules[i];
+      const Module& module = checkpoint_.modules[i];
+      plan_.bytes_before += planned.bytes_before;
+      plan_.bytes_after += planned.bytes_after;
+      if (module.tied_to_embedding)
+        continue;
+      plan_.parameters += module.parameters();
+      if (planned.scheme.quantized) {
+        plan_.quantized_parameters += module.weight.rows * module.weight.cols;
+        quantized_bytes += planned.bytes_after - module.bias.bytes();
+      }
+    }
+    for (const StoredTensor& other : checkpoint_.others) {
+      plan_.bytes_before += other.data.size();
+      plan_.bytes_after += other.data.size();
+    }
+    if (plan_.parameters > 0)
+      plan_.bits_per_weight = 8.0 * double(plan_.bytes_after) / double(plan_.parameters);
+    if (plan_.quantized_parameters > 0)
+      plan_.bits_per_quantized_weight =
+          8.0 * double(quantized_bytes) / double(plan_.quantized_parameters);
+    if (plan_.quantized_parameters == 0)
+      plan_.notes.push_back("Nothing is quantized by this recipe");
+  }
+
+  const Checkpoint& checkpoint_;
+  const Recipe& recipe_;
+  bool requantize_;
+  std::vector<std::int64_t> rule_hits_, exclude_hits_;
+  Plan plan_;
+};
+
+} // namespace
+
+const PlannedModule* Plan::find(const std::string& name) const {
+  for (const PlannedModule& module : modules)
+    if (module.name == name)
+      return &module;
+  return nullptr;
+}
+
+Result<Plan> make_plan(const Checkpoint& checkpoint, const Recipe& recipe, bool requantize) {
+  return Planner(checkpoint, recipe, requantize).make();
+}
+
+OrderedJson plan_to_json(const Plan& plan) {
+  OrderedJson json;
+  json["recipe"] = recipe_to_json(plan.recipe);
+  json["parameters"] = plan.parameters;
+  json["bytes_before"] = plan.bytes_before;
+  json["bytes_after"] = plan.bytes_after;
+  json["bits_per_weight"] = plan.bits_per_weight;
+  json["bits_per_quantized_weight"] = plan.bits_per_quantized_weight;
+  json["modules"] = OrderedJson::array();
+  for (const PlannedModule& module : plan.modules)
+    json["modules"].push_back({{"name", module.name},
+                               {"role", module.role},
+                               {"shape", {module.rows, module.cols}},
+                               {"scheme", module.scheme.id},
+                               {"method", module.method},
+                               {"activations", module.activations},
+                               {"reason", module.reason},
+                               {"bytes_before", module.bytes_before},
+                               {"bytes", module.bytes_after}});
+  json["notes"] = plan.notes;
+  return json;
+}
+
+} // namespace bitlathe

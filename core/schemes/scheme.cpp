@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/schemes/scheme.h"
+
+namespace bitlathe {
+
+void QTensor::own() {
+  codes = owned_codes;
+  scales = owned_scales;
+  zeros = owned_zeros;
+}
+
+MatrixView QTensor::view() const { return scheme.family->view(*this); }
+
+const SchemeFamily* find_scheme_family(std::string_view id) {
+  for (const SchemeFamily* family : all_scheme_families())
+    if (family->id == id)
+      return family;
+  return nullptr;
+}
+
+Result<Scheme> parse_scheme(std::string_view id) {
+  std::string known;
+  for (const SchemeFamily* family : all_scheme_families()) {
+    auto parsed = family->parse(id);
+    if (parsed || parsed.error().code != "not-found")
+      return parsed;
+    known += (known.empty() ? "" : "; ") + std::string(family->grammar);
+  }
+  return Error{"bad-argument", "Unknown scheme \"" + std::string(id) + "\". Known: " + known, {}};
+}
+
+Scheme float_scheme(FloatType type) {
+  const char* ids[] = {"f32", "f16", "bf16"};
+  return *parse_scheme(ids[std::size_t(type)]);
+}
+
+} // namespace bitlathe
