@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One thread that runs all work of the window, with a tagged, coalescing queue. The GUI thread
+// All work of the window runs here, off the GUI thread, from a tagged, coalescing queue: the GUI
 // submits closures and gets values back; it never waits. Progress is sampled by a timer, never
-// pushed per item.
+// pushed per item. There are two lanes, each with a thread and a Compute of its own: jobs that
+// people see in the strip run one after the other; quick look-ups (`visible` false) run beside them
+// on the CPU, so that a histogram never waits behind a quantization.
 #pragma once
 
 #include "kernels/base/feedback.h"
@@ -10,7 +12,7 @@
 
 #include <functional>
 #include <memory>
-#include <QElapsedTimer>
+#include <optional>
 #include <QObject>
 #include <QString>
 
@@ -52,7 +54,7 @@ class EngineThread : public QObject {
           return (*slot)->ok() ? Result<void>() : Result<void>((*slot)->error());
         },
         [slot, then = std::move(then)](const Result<void>& outcome) {
-          then(slot->has_value() ? std::move(**slot) : Result<T>(outcome.error()));
+          then(outcome.ok() && slot->has_value() ? std::move(**slot) : Result<T>(outcome.error()));
         });
   }
 

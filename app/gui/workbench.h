@@ -16,6 +16,10 @@
 
 namespace bitlathe::gui {
 
+/// The model shipped with the program: beside the installed program, else in the source tree.
+/// Empty when neither is there.
+QString demoModelPath();
+
 /// One side of a comparison.
 struct Contender {
   QString title; ///< "original", "int4-g128-asym rtn"
@@ -56,6 +60,7 @@ class Workbench : public QObject {
 
   void startCalibration(); ///< on the recipe's files, else the folder's calibration.txt, else the
                            ///< demo's text
+  bool calibrating() const;
   std::shared_ptr<const ActivationStatistics> statistics() const;
 
   void startQuantize();
@@ -77,6 +82,7 @@ class Workbench : public QObject {
   const CompareReport* compareReport() const;
   void startCompare(const QString& text, qint64 context,
                     qint64 chunks); ///< text: content, not a path
+  bool comparing() const;
 
   void startExport(const QString& format, const QString& folder, bool replace);
   const QList<ExportOutcome>& exports() const;
@@ -86,6 +92,13 @@ class Workbench : public QObject {
   QString sessionPath() const;
   bool saveSession(const QString& path, QString* error);
   bool modified() const;
+  /// What a stage wants kept in the session (prompts, votes, notes); null when there is nothing.
+  Json stageState(const QString& stage) const;
+  void setStageState(const QString& stage, const Json& state);
+  /// Where results and statistics are kept until they are cleaned up, and what they take.
+  static QString keptFolder();
+  /// Removes every kept result except the ones this window uses; returns the bytes freed.
+  void cleanKept();
 
  Q_SIGNALS:
   void opening(const QString& path);
@@ -101,6 +114,7 @@ class Workbench : public QObject {
   void contendersChanged();
   void compareChanged();                                          ///< running figures too
   void exportFinished(const QString& path, const QString& error); ///< error empty on success
+  void modifiedChanged();
   void message(int level, const QString& text); ///< LogLevel; for the status line and the log
 
  private:

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The long actions: calibration, quantization, comparison, export.
+#include "app/gui/workbench_impl.h"
+
+#include <QDateTime>
+#include <QDir>
+#include <QDirIterator>
+#include <QFileInfo>
+#include <QStandardPaths>
+#include <set>
+
+namespace bitlathe::gui {
+
+namespace {
+
+struct Calibrated {
+  StatisticsPtr statistics;
+  QString path;
+  std::string problem; ///< why the statistics could not be kept
+};
+
+void say_failure(Workbench* workbench, const Error& error) {
+  Q_EMIT workbench->message(int(LogLevel::error), QString::fromStdString(error.text()));
+}
+
+} // namespace
+
+QString Workbench::keptFolder() {
+  return QStandardPaths::writableLocation(QStandardPaths::AppLocalDataLocation) + "/kept";
+}
+
+QString Workbench::Impl::freshFolder(const QString& suffix) const {
+  const QString stem =
+      keptFolder() + '/' + QString::fromStdString(checkpoint->name) + '-' +
+      QDateTime::currentDateTime().toString(QStringLiteral("yyyyMMdd-HHmmss-zzz")) + suffix;
+  return QDir::cleanPath(stem);
+}
+
+void Workbench::cleanKept() {
+  QStringList used;
+  if (impl_->run)
+    used.append(QFileInfo(impl_->run->folder).absoluteFilePath());
+  if (!impl_->statistics_path.isEmpty())
+    used.append(QFileInfo(impl_->statistics_path).absoluteFilePath());
+  impl_->engine.run<int>(
+      QStringLiteral("clean"), tr("Removing kept results"), this,
+      [root = keptFolder(), used](Feedback&, Compute&) -> Result<int> {
+        int removed = 0;
+        const auto entries = QDir(root).entryInfoList(QDir::AllEntries | QDir::NoDotAndDotDot);
+        for (const auto& entry : entries) {
+          if (used.contains(entry.absoluteFilePath()))
+            continue;
+          const bool ok = entry.isDir() ? QDir(entry.absoluteFilePath()).removeRecursively()
+                                        : QFile::remove(entry.absoluteFilePath());
+          if (!ok)
+            return Error{"io", "Cannot remove a kept result",
+                         entry.absoluteFilePath().toStdString()};
+          ++removed;
+        }
+        return removed;
+      },
+      [this](Result<int> removed) {
+        if (removed)
+          Q_EMIT message(int(LogLevel::info), tr("Removed %n kept results", nullptr, *removed));
+        else if (!removed.error().cancelled())
+          say_failure(this, removed.error());
+      });
+}
+
+bool Workbench::calibrating() const { return impl_->calibrating; }
+StatisticsPtr Workbench::statistics() const { return impl_->statistics; }
+
+void Workbench::startCalibration() {
+  const auto model = impl_->checkpoint;
+  if (!model || impl_->calibrating)
+    return;
+  Recipe recipe = impl_->recipe;
+  if (recipe.calibration_files.empty()) {
+    fs::path text = (fs::is_directory(model->path) ? model->path : model->path.parent_path()) /
+                    "calibration.txt";
+    if (!fs::exists(text) && !demoModelPath().isEmpty()) {
+      text = fs::path(demoModelPath().toStdString()) / "calibration.txt";
+      Q_EMIT message(int(LogLevel::warning),
+                     tr("The recipe names no calibration text: the demo's text is used. Name text "
+                        "like what the model will read for statistics that fit."));
+    }
+    recipe.calibration_files.push_back({text.string(), 1.0});
+  }
+  impl_->calibrating = true;
+  Q_EMIT statisticsChanged();
+  impl_->engine.run<Calibrated>(
+      QStringLiteral("calibrate"), tr("Calibrate %1").arg(QString::fromStdString(model->name)),
+      this,
+      [model, recipe, path = impl_->freshFolder(QStringLiteral(".stats"))](
+          Feedback& feedback, Compute& compute) -> Result<Calibrated> {
+        feedback.set_step("tokenizing");
+        TRY_ASSIGN(const auto samples,
+                   calibration_samples(*model, recipe.calibration_files, recipe.samples,
+                                       recipe.length, recipe.calibration_seed));
+        feedback.set_step("running the model");
+        TRY_ASSIGN(auto statistics, calibrate(model, compute, samples, feedback));
+        Calibrated out;
+        QDir().mkpath(QFileInfo(path).absolutePath());
+        if (auto kept = write_statistics(path.toStdString(), statistics, *model, "own"); kept)
+          out.path = path;
+        else
+          out.problem = kept.error().text();
+        out.statistics = std::make_shared<const ActivationStatistics>(std::move(statistics));
+        return out;
+      },
+      impl_->whileOpen<Calibrated>([this](Result<Calibrated> done) {
+        impl_->calibrating = false;
+        if (done) {
+          impl_->statistics = done->statistics;
+          impl_->statistics_path = done->path;
+          impl_->touch();
+          if (!done->problem.empty())
+            Q_EMIT message(
+                int(LogLevel::warning),
+                tr("The statistics are not kept: %1").arg(QString::fromStdString(done->problem)));
+        } else if (!done.error().cancelled()) {
+          say_failure(this, done.error());
+        }
+        Q_EMIT statisticsChanged();
+      }));
+}
+
+bool Workbench::quantizing() const { return impl_->quantizing; }
+const std::vector<ModuleResult>& Workbench::moduleResults() const { return impl_->module_results; }
+const QuantizeSummary* Workbench::summary() const {
+  return impl_->summary ? &*impl_->summary : nullptr;
+}
+CheckpointPtr Workbench::quantized() const { return impl_->run ? impl_->run->checkpoint : nullptr; }
+QString Workbench::resultFolder() const { return impl_->run ? impl_->run->folder : QString(); }
+bool Workbench::resultStale() const { return impl_->run && !(impl_->run->recipe == impl_->recipe); }
+
+void Workbench::startQuantize() {
+  const auto model = impl_->checkpoint;
+  if (!model || !impl_->plan || impl_->quantizing)
+    return;
+  impl_->quantizing = true;
+  impl_->module_results.clear();
+  impl_->summary.reset();
+  impl_->run.reset();
+  impl_->compare.reset();
+  impl_->touch();
+  Q_EMIT quantizeStarted();
+  Q_EMIT resultsChanged();
+  Q_EMIT contendersChanged();
+  Q_EMIT compareChanged();
+  const auto plan = std::make_shared<const Plan>(*impl_->plan);
+  impl_->engine.run<FinishedRun>(
+      QStringLiteral("quantize"), tr("Quantize %1").arg(QString::fromStdString(model->name)), this,
+      [this, model, plan, statistics = impl_->statistics, folder = impl_->freshFolder({})](
+          Feedback& feedback, Compute& compute) -> Result<FinishedRun> {
+        QDir().mkpath(QFileInfo(folder).absolutePath());
+        QuantizeOptions options;
+        options.result_folder = folder.toStdString();
+        options.statistics = statistics.get();
+        // The engine joins this thread before Impl goes away, so `this` holds.
+        options.on_module = [this](const ModuleResult& result) {
+          const std::lock_guard lock(impl_->incoming_mutex);
+          impl_->incoming.push_back(result);
+        };
+        FinishedRun run;
+        TRY_ASSIGN(run.summary, run_quantize(*model, *plan, compute, options, feedback));
+        TRY_ASSIGN(run.checkpoint, open_checkpoint(options.result_folder));
+        run.recipe = plan->recipe;
+        run.folder = folder;
+        return run;
+      },
+      impl_->whileOpen<FinishedRun>([this](Result<FinishedRun> done) {
+        impl_->drain();
+        impl_->quantizing = false;
+        if (done) {
+          impl_->run = std::make_shared<FinishedRun>(std::move(*done));
+          impl_->summary = impl_->run->summary;
+          impl_->module_results = impl_->run->summary.modules;
+          for (const auto& note : impl_->summary->notes)
+            Q_EMIT message(int(LogLevel::warning), QString::fromStdString(note));
+        } else {
+          impl_->module_results.clear();
+          if (!done.error().cancelled())
+            say_failure(this, done.error());
+        }
+        Q_EMIT resultsChanged();
+        Q_EMIT contendersChanged();
+      }));
+}
+
+void Workbench::Impl::drain() {
+  std::vector<ModuleResult> finished;
+  std::optional<CompareReport> figures;
+  {
+    const std::lock_guard lock(incoming_mutex);
+    finished.swap(incoming);
+    figures.swap(incoming_compare);
+  }
+  if (!finished.empty() && quantizing) {
+    module_results.insert(module_results.end(), std::make_move_iterator(finished.begin()),
+                          std::make_move_iterator(finished.end()));
+    Q_EMIT owner->moduleFinished(int(module_results.size()) - 1);
+  }
+  if (figures && comparing) {
+    compare = std::move(figures);
+    Q_EMIT owner->compareChanged();
+  }
+}
+
+QList<Contender> Workbench::contenders() const {
+  QList<Contender> list;
+  if (impl_->checkpoint)
+    list.append({tr("original"), impl_->checkpoint});
+  if (impl_->run) {
+    const Recipe& r = impl_->run->recipe;
+    QString title =
+        QString::fromStdString(r.default_scheme) + ' ' + QString::fromStdString(r.default_method);
+    if (!r.rules.empty())
+      title += tr(" + %n rules", nullptr, int(r.rules.size()));
+    if (r.activations != "none")
+      title += QStringLiteral(", ") + QString::fromStdString(r.activations);
+    list.append({title, impl_->run->checkpoint});
+  }
+  return list + impl_->extra;
+}
+
+void Workbench::addContender(const QString& path) {
+  const QString where = QFileInfo(path).absoluteFilePath();
+  impl_->engine.run<CheckpointPtr>(
+      QStringLiteral("contender:") + where, tr("Opening %1").arg(QFileInfo(where).fileName()), this,
+      [where](Feedback&, Compute&) { return open_checkpoint(where.toStdString()); },
+      impl_->whileOpen<CheckpointPtr>([this](Result<CheckpointPtr> added) {
+        if (added) {
+          impl_->extra.append({QString::fromStdString((*added)->name), *added});
+          impl_->touch();
+          Q_EMIT contendersChanged();
+        } else if (!added.error().cancelled()) {
+          say_failure(this, added.error());
+        }
+      }));
+}
+
+void Workbench::removeContender(int index) {
+  const qsizetype at = index - (contenders().size() - impl_->extra.size());
+  if (at < 0 || at >= impl_->extra.size())
+    return; // the original and the result belong to the window
+  impl_->extra.removeAt(at);
+  impl_->touch();
+  Q_EMIT contendersChanged();
+}
+
+const CompareReport* Workbench::compareReport() const {
+  return impl_->compare ? &*impl_->compare : nullptr;
+}
+bool Workbench::comparing() const { return impl_->comparing; }
+
+void Workbench::startCompare(const QString& text, qint64 context, qint64 chunks) {
+  const auto sides = contenders();
+  if (sides.isEmpty() || impl_->comparing)
+    return;
+  impl_->comparing = true;
+  impl_->compare.reset();
+  Q_EMIT compareChanged();
+  impl_->engine.run<CompareReport>(
+      QStringLiteral("compare"), tr("Perplexity and KL divergence"), this,
+      [this, sides, text = text.toStdString(), context,
+       chunks](Feedback& feedback, Compute& compute) -> Result<CompareReport> {
+        const auto& source = sides.first().checkpoint;
+        feedback.set_step("loading");
+        TRY_ASSIGN(const auto reference, Engine::create(source, compute));
+        EngineOptions rounded_options;
+        rounded_options.round_weights_to_f16 = true;
+        TRY_ASSIGN(const auto rounded, Engine::create(source, compute, rounded_options));
+        std::vector<std::unique_ptr<Engine>> engines;
+        std::vector<Engine*> candidates;
+        for (qsizetype i = 1; i < sides.size(); ++i) {
+          TRY_ASSIGN(auto engine, Engine::create(sides[i].checkpoint, compute));
+          candidates.push_back(engine.get());
+          engines.push_back(std::move(engine));
+        }
+        TRY_ASSIGN(const auto windows, make_eval_text(*source, text, context, chunks));
+        feedback.set_step("comparing");
+        return compare(*reference, candidates, rounded.get(), windows, feedback,
+                       [this](const CompareReport& running) {
+                         const std::lock_guard lock(impl_->incoming_mutex);
+                         impl_->incoming_compare = running;
+                       });
+      },
+      impl_->whileOpen<CompareReport>([this](Result<CompareReport> done) {
+        impl_->drain();
+        impl_->comparing = false;
+        if (done) {
+          impl_->compare = std::move(*done);
+          impl_->touch();
+        } else if (!done.error().cancelled()) {
+          impl_->compare.reset();
+          say_failure(this, done.error());
+        }
+        Q_EMIT compareChanged();
+      }));
+}
+
+const QList<ExportOutcome>& Workbench::exports() const { return impl_->exports; }
+
+void Workbench::startExport(const QString& format, const QString& folder, bool replace) {
+  const auto model = quantized() ? quantized() : impl_->checkpoint;
+  const Exporter* exporter = find_exporter(format.toStdString());
+  if (!model || !exporter) {
+    Q_EMIT exportFinished({}, model ? tr("There is no export format \"%1\"").arg(format)
+                                    : tr("Open a checkpoint first"));
+    return;
+  }
+  ExportOptions options;
+  options.folder = folder.toStdString();
+  options.name = impl_->checkpoint->name;
+  options.replace = replace;
+  impl_->engine.run<ExportOutcome>(
+      QStringLiteral("export"), tr("Export to %1").arg(format), this,
+      [model, exporter, options](Feedback& feedback, Compute&) {
+        return run_export(*model, *exporter, options, feedback);
+      },
+      impl_->whileOpen<ExportOutcome>([this](Result<ExportOutcome> done) {
+        if (!done) {
+          Q_EMIT exportFinished({}, QString::fromStdString(done.error().text()));
+          return;
+        }
+        impl_->exports.append(*done);
+        impl_->touch();
+        Q_EMIT exportFinished(QString::fromStdString(done->path.string()), {});
+      }));
+}
+
+} // namespace bitlathe::gui
