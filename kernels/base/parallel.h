@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/base/feedback.h"
+#include "kernels/base/result.h"
 
 #include <cstdint>
 #include <functional>
@@ -13,6 +14,10 @@ namespace bitlathe {
 /// restores that default.
 int thread_count();
 void set_thread_count(int threads);
+
+/// Error "bad-argument" when BITLATHE_THREADS is set to something that is not a whole number from
+/// 1 to 1024 (it is then ignored by the functions above, so ask before starting any work).
+Result<void> check_thread_environment();
 
 /// Calls body(begin, end) over [0, n) in pieces of at least `grain`. Stops handing out pieces once
 /// `feedback->stop` is set; returns false in that case. Which piece runs where is not fixed:
