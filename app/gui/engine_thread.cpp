@@ -60,8 +60,9 @@ struct EngineThread::Impl {
   EngineThread* owner;
   mutable std::mutex mutex;
   Lane work, look;
-  std::string backend = "auto"; ///< under mutex
-  bool stopping = false;        ///< under mutex
+  std::string backend = "auto";                ///< under mutex
+  bool stopping = false;                       ///< under mutex
+  std::vector<std::function<void()>> releases; ///< under mutex
   std::vector<std::pair<LogLevel, std::string>> lines;
   std::size_t lines_dropped = 0;
   // GUI thread only:
@@ -104,6 +105,20 @@ struct EngineThread::Impl {
     QMetaObject::invokeMethod(owner, std::forward<F>(f), Qt::QueuedConnection);
   }
 
+  /// In the lane's thread.
+  void drop_compute(Lane& lane) {
+    if (lane.compute && lane.follows_backend) {
+      std::vector<std::function<void()>> now;
+      {
+        const std::lock_guard lock(mutex);
+        now = releases;
+      }
+      for (const auto& release : now)
+        release();
+    }
+    lane.compute.reset();
+  }
+
   /// In the lane's thread: the Compute for the backend that is wanted now.
   Result<Compute*> ready_compute(Lane& lane) {
     std::string wanted = "cpu";
@@ -113,7 +128,7 @@ struct EngineThread::Impl {
     }
     if (lane.compute && lane.made_for == wanted)
       return lane.compute.get();
-    lane.compute.reset();
+    drop_compute(lane);
     lane.notes_seen = 0;
     auto made = make_compute(wanted);
     if (!made && wanted != "cpu") {
@@ -183,7 +198,7 @@ struct EngineThread::Impl {
       }
       post([this, job, outcome = std::move(outcome)] { finish(*job, outcome); });
     }
-    lane.compute.reset();
+    drop_compute(lane);
   }
 
   /// GUI thread.
@@ -341,6 +356,11 @@ void EngineThread::setBackend(const QString& backend) {
   run<int>(
       QStringLiteral("backend"), tr("Preparing %1").arg(backend), this,
       [](Feedback&, Compute&) -> Result<int> { return 0; }, [](const Result<int>&) {});
+}
+
+void EngineThread::beforeComputeDrops(std::function<void()> release) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->releases.push_back(std::move(release));
 }
 
 QString EngineThread::deviceName() const { return impl_->device; }

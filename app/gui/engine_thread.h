@@ -65,6 +65,9 @@ class EngineThread : public QObject {
   /// "auto", "cpu", "vulkan"; takes effect with the next job. Failure to make a backend falls back
   /// to the CPU and is logged.
   void setBackend(const QString& backend);
+  /// `release` is called on the thread of the visible jobs whenever its Compute is about to go
+  /// (another backend, the end): what was made with that Compute has to go first. Never removed.
+  void beforeComputeDrops(std::function<void()> release);
   QString deviceName() const; ///< of the last job, or of the default before any ran
 
  Q_SIGNALS:

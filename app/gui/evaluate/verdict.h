@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What measured figures allow to be said, in words: a difference smaller than its error or than
+// the noise floor is not a difference.
+#pragma once
+
+#include "core/eval/eval.h"
+
+#include <QString>
+
+namespace bitlathe::gui {
+
+enum class Standing { unknown, same, close, worse, better, broken };
+
+struct Verdict {
+  Standing standing = Standing::unknown;
+  QString text; ///< "not distinguishable from the original", "1.4 % higher perplexity"
+  QString why;  ///< the figures behind it
+};
+
+/// The paired error when the report carries it, else from the two separate errors (an upper bound).
+double ratioError(const CompareResult& model, const CompareReport& report);
+/// Mean KL minus two standard errors is not above the noise floor.
+bool klWithinNoise(const CompareResult& model, const CompareReport& report);
+/// The perplexity ratio is within two standard errors of 1.
+bool pplWithinError(const CompareResult& model, const CompareReport& report);
+Verdict judge(const CompareResult& model, const CompareReport& report);
+
+} // namespace bitlathe::gui
