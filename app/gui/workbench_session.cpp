@@ -28,6 +28,15 @@ std::vector<std::string> strings(const Json& json, const char* key) {
   return out;
 }
 
+std::vector<double> numbers(const Json& json, const char* key) {
+  std::vector<double> out;
+  if (const auto it = json.find(key); it != json.end() && it->is_array())
+    for (const auto& entry : *it)
+      out.push_back(entry.is_number() ? entry.get<double>()
+                                      : std::numeric_limits<double>::quiet_NaN());
+  return out;
+}
+
 bool looks_like_session(const fs::path& path) {
   std::error_code failed;
   if (!fs::is_regular_file(path, failed) || fs::file_size(path, failed) > (64u << 20))
@@ -122,6 +131,8 @@ OrderedJson compareToJson(const CompareReport& report) {
   json["noise_floor"] = json_number(report.noise_floor);
   json["reference_perplexity"] = json_number(report.reference_perplexity);
   json["reference_stderr"] = json_number(report.reference_stderr);
+  json["reference_seconds"] = json_number(report.reference_seconds);
+  json["reference_window_nll"] = report.reference_window_nll;
   json["notes"] = report.notes;
   json["models"] = OrderedJson::array();
   for (const auto& m : report.models)
@@ -132,6 +143,7 @@ OrderedJson compareToJson(const CompareReport& report) {
                               {"perplexity_stderr", json_number(m.perplexity_stderr)},
                               {"reference_perplexity", json_number(m.reference_perplexity)},
                               {"ppl_ratio", json_number(m.ppl_ratio)},
+                              {"ppl_ratio_stderr", json_number(m.ppl_ratio_stderr)},
                               {"kld_mean", json_number(m.kld_mean)},
                               {"kld_stderr", json_number(m.kld_stderr)},
                               {"kld_median", json_number(m.kld_median)},
@@ -139,6 +151,8 @@ OrderedJson compareToJson(const CompareReport& report) {
                               {"kld_max", json_number(m.kld_max)},
                               {"top1_agreement", json_number(m.top1_agreement)},
                               {"seconds", json_number(m.seconds)},
+                              {"window_nll", m.window_nll},
+                              {"window_kld", m.window_kld},
                               {"notes", m.notes}});
   return json;
 }
@@ -148,6 +162,8 @@ CompareReport compareFromJson(const Json& json) {
   report.noise_floor = number(json, "noise_floor");
   report.reference_perplexity = number(json, "reference_perplexity");
   report.reference_stderr = number(json, "reference_stderr");
+  report.reference_seconds = number(json, "reference_seconds");
+  report.reference_window_nll = numbers(json, "reference_window_nll");
   report.notes = strings(json, "notes");
   if (const auto models = json.find("models"); models != json.end() && models->is_array())
     for (const auto& entry : *models) {
@@ -163,6 +179,7 @@ CompareReport compareFromJson(const Json& json) {
       m.perplexity_stderr = number(entry, "perplexity_stderr");
       m.reference_perplexity = number(entry, "reference_perplexity");
       m.ppl_ratio = number(entry, "ppl_ratio");
+      m.ppl_ratio_stderr = number(entry, "ppl_ratio_stderr");
       m.kld_mean = number(entry, "kld_mean");
       m.kld_stderr = number(entry, "kld_stderr");
       m.kld_median = number(entry, "kld_median");
@@ -170,6 +187,8 @@ CompareReport compareFromJson(const Json& json) {
       m.kld_max = number(entry, "kld_max");
       m.top1_agreement = number(entry, "top1_agreement");
       m.seconds = number(entry, "seconds");
+      m.window_nll = numbers(entry, "window_nll");
+      m.window_kld = numbers(entry, "window_kld");
       m.notes = strings(entry, "notes");
       report.models.push_back(std::move(m));
     }
