@@ -23,14 +23,18 @@ struct Module {
       role; ///< "embedding", "q_proj", ..., "norm", "lm_head"; "linear"/"other" by shape if unknown
   int layer = -1;                   ///< block index, -1 outside blocks
   std::vector<std::int64_t> shape;  ///< of the weight: [out, in], or [n] for vectors
-  QTensor weight;                   ///< rows x cols (vectors: 1 x n); scheme tells the storage
+  QTensor weight;                   ///< rows x cols (vectors: 1 x n); scheme tells the storage. A
+                                    ///< type that cannot be decoded has scheme.family == nullptr
   QTensor bias;                     ///< 1 x out when rows > 0
   std::string activations = "none"; ///< activation scheme stored with the checkpoint
   bool linear = false;              ///< a matrix used in a product: quantizable by default
-  bool tied_to_embedding = false;   ///< lm_head without a tensor of its own
+  bool tied_to_embedding = false;   ///< lm_head without a tensor of its own: `weight` is a view of
+                                    ///< the embedding's and counts there
 
-  std::int64_t parameters() const { return weight.rows * weight.cols + bias.cols * bias.rows; }
-  std::uint64_t bytes() const { return weight.bytes() + bias.bytes(); }
+  std::int64_t parameters() const {
+    return tied_to_embedding ? 0 : weight.rows * weight.cols + bias.cols * bias.rows;
+  }
+  std::uint64_t bytes() const { return tied_to_embedding ? 0 : weight.bytes() + bias.bytes(); }
   /// "BF16", "I4", "q4_0": how info shows the type.
   std::string dtype() const;
 };
