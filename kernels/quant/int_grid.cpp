@@ -71,7 +71,9 @@ IntGrid make_int_grid(float lo, float hi, int bits, bool symmetric, FloatType sc
 std::uint8_t encode_int(float w, const IntGrid& grid, int bits) {
   const float top = float((1 << bits) - 1);
   // Clamp before rounding: a value far outside must not leave the range where rne() is exact.
-  const float scaled = std::clamp(w * grid.inverse, -512.0f, 512.0f);
+  // A NaN fails the first comparison and ends up as code 0.
+  float scaled = w * grid.inverse;
+  scaled = scaled > -512.0f ? std::min(scaled, 512.0f) : -512.0f;
   return std::uint8_t(std::clamp(rne(scaled) + float(grid.zero), 0.0f, top));
 }
 

@@ -29,7 +29,7 @@ struct IntGrid {
 IntGrid make_int_grid(float lo, float hi, int bits, bool symmetric, FloatType scale_type,
                       bool* clamped = nullptr);
 
-/// u in 0 .. 2^bits - 1.
+/// u in 0 .. 2^bits - 1. NaN gives 0: look for NaN before coding.
 std::uint8_t encode_int(float w, const IntGrid& grid, int bits);
 inline float decode_int(std::uint8_t u, const IntGrid& grid) {
   return grid.scale * float(std::int32_t(u) - grid.zero);
