@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/eval/weight_stats.h"
+
+#include "kernels/base/parallel.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace bitlathe {
+
+namespace {
+
+/// Rows decoded at a time: about 4 MiB of f32.
+constexpr std::int64_t chunk_values = 1 << 20;
+
+/// Calls `visit` with float views that together are the whole weight, top to bottom: the stored
+/// values themselves, or decoded pieces of a packed weight.
+template <class Visit>
+Result<void> for_each_chunk(const Module& module, Compute& compute, const Feedback& feedback,
+                            const Visit& visit) {
+  const QTensor& weight = module.weight;
+  if (weight.rows <= 0 || weight.cols <= 0)
+    return Error{"bad-argument", "The module has no weight of its own", module.name};
+  const MatrixView view = weight.view();
+  const bool plain = !weight.scheme.quantized;
+  const std::int64_t step = std::max<std::int64_t>(1, chunk_values / weight.cols);
+  std::vector<float> values;
+  for (std::int64_t row = 0; row < weight.rows; row += plain ? weight.rows : step) {
+    if (feedback.stopped())
+      return cancelled_error();
+    if (plain) {
+      TRY(visit(FloatView{weight.scheme.float_type, weight.rows, weight.cols, weight.codes}, 0));
+      continue;
+    }
+    const std::int64_t rows = std::min(step, weight.rows - row);
+    values.resize(std::size_t(rows * weight.cols));
+    TRY(compute.decode(view, row, rows, values, &feedback));
+    TRY(visit(FloatView{FloatType::f32, rows, weight.cols, std::as_bytes(std::span(values))}, row));
+  }
+  return {};
+}
+
+Result<Moments> whole_moments(const Module& module, Compute& compute, const Feedback& feedback,
+                              std::vector<Moments>* channels) {
+  Moments all;
+  std::vector<Moments> rows;
+  const auto add_chunk = [&](const FloatView& w, std::int64_t) -> Result<void> {
+    if (!channels && !module.weight.scheme.quantized) {
+      TRY_ASSIGN(all, compute.moments(w, &feedback));
+      return {};
+    }
+    rows.assign(std::size_t(w.rows), {});
+    TRY(compute.row_moments(w, rows, &feedback));
+    for (const Moments& row : rows) // row by row: the order moments() uses
+      all.add(row);
+    if (channels)
+      channels->insert(channels->end(), rows.begin(), rows.end());
+    return {};
+  };
+  TRY(for_each_chunk(module, compute, feedback, add_chunk));
+  return all;
+}
+
+} // namespace
+
+Result<WeightStatistics> weight_statistics(const Module& module, Compute& compute, bool per_channel,
+                                           Feedback& feedback) {
+  WeightStatistics out;
+  TRY_ASSIGN(out.moments,
+             whole_moments(module, compute, feedback, per_channel ? &out.channels : nullptr));
+  const double mean = out.moments.mean(), deviation = out.moments.stddev();
+  const float lo = float(mean - 6 * deviation), hi = float(mean + 6 * deviation);
+  if (out.moments.count == 0 || !(hi > lo) || (out.moments.min >= lo && out.moments.max <= hi))
+    return out;
+  std::uint64_t inside = 0;
+  const auto add_chunk = [&](const FloatView& w, std::int64_t) -> Result<void> {
+    return compute.histogram(w, lo, hi, std::span(&inside, 1), &feedback);
+  };
+  TRY(for_each_chunk(module, compute, feedback, add_chunk));
+  out.outlier_fraction = double(out.moments.count - inside) / double(out.moments.count);
+  return out;
+}
+
+Result<Histogram> weight_histogram(const Module& module, int bins, Compute& compute,
+                                   Feedback& feedback, float lo, float hi) {
+  if (bins < 1 || bins > 1 << 20)
+    return Error{"bad-argument", "The number of bins must be between 1 and 1048576", module.name};
+  if (!std::isfinite(lo) || !std::isfinite(hi))
+    return Error{"bad-argument", "The range of a histogram must be finite", module.name};
+  Histogram out;
+  TRY_ASSIGN(const Moments moments, whole_moments(module, compute, feedback, nullptr));
+  out.nan = moments.nan;
+  out.inf = moments.inf;
+  out.total = moments.count + moments.nan + moments.inf;
+  if (lo >= hi) {
+    lo = moments.min;
+    hi = moments.max;
+  }
+  if (lo >= hi) { // all values equal: a range around that value
+    const float half = lo == 0 ? 0.5f : std::abs(lo) * 0.5f;
+    hi = lo + half;
+    lo -= half;
+  }
+  out.edges.resize(std::size_t(bins) + 1);
+  for (int i = 0; i <= bins; ++i)
+    out.edges[std::size_t(i)] = double(lo) + (double(hi) - double(lo)) * i / bins;
+  out.edges.back() = double(hi);
+  out.counts.assign(std::size_t(bins), 0);
+  const auto add_chunk = [&](const FloatView& w, std::int64_t) -> Result<void> {
+    return compute.histogram(w, lo, hi, out.counts, &feedback);
+  };
+  TRY(for_each_chunk(module, compute, feedback, add_chunk));
+  return out;
+}
+
+std::vector<float> code_values(const QTensor& tensor, std::int64_t row, std::int64_t group) {
+  if (!tensor.scheme.quantized || row < 0 || row >= tensor.rows || group < 0)
+    return {};
+  const MatrixView view = tensor.view();
+  if (!view.layout)
+    return {};
+  std::vector<float> out;
+  if (view.layout->id == "int") {
+    if (group >= view.groups())
+      return {};
+    const std::int64_t at = view.per_tensor ? 0 : row * view.groups() + group;
+    const float scale = load_float(view.float_type, view.scales.data(), at);
+    const int zero = view.symmetric ? 1 << (view.bits - 1) : int(view.zeros[std::size_t(at)]);
+    for (int u = 0; u < 1 << view.bits; ++u)
+      out.push_back(scale * float(u - zero));
+  } else { // other layouts: what a block of 32 columns holds
+    const std::int64_t begin = group * 32, count = std::min<std::int64_t>(32, view.cols - begin);
+    if (count <= 0)
+      return {};
+    float values[32];
+    view.layout->decode(view, row, begin, count, values);
+    const std::int64_t block_bytes =
+        view.layout->row_bytes(view) / std::max<std::int64_t>(1, view.cols / 32);
+    const std::byte* block =
+        view.codes.data() + row * view.layout->row_bytes(view) + group * block_bytes;
+    if (view.layout->id == "q4_0") {
+      const float d = load_float(FloatType::f16, block, 0);
+      for (int u = 0; u < 16; ++u)
+        out.push_back(d * float(u - 8));
+    } else if (view.layout->id == "q4_1") {
+      const float d = load_float(FloatType::f16, block, 0);
+      const float m = load_float(FloatType::f16, block, 1);
+      for (int u = 0; u < 16; ++u)
+        out.push_back(d * float(u) + m);
+    } else if (view.layout->id == "q8_0") {
+      const float d = load_float(FloatType::f16, block, 0);
+      for (int u = -127; u <= 127; ++u)
+        out.push_back(d * float(u));
+    } else {
+      out.assign(values, values + count);
+    }
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+} // namespace bitlathe
