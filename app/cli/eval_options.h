@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Options that perplexity and compare share.
+#pragma once
+
+#include "app/cli/verb.h"
+#include "core/eval/eval.h"
+
+namespace bitlathe {
+
+/// --text FILE or --ids FILE, --context N, --chunks N.
+Result<EvalText> eval_text_from_options(const Invocation& invocation, const Checkpoint& model);
+
+inline constexpr VerbOption eval_options[] = {
+    {"text", "FILE", "Text to score."},
+    {"ids", "FILE", "A JSON list of token ids instead of text."},
+    {"context", "N", "Window length in tokens (default 512)."},
+    {"chunks", "N", "At most this many windows (default: all)."},
+};
+
+} // namespace bitlathe

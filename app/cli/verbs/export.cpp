@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "app/cli/verb.h"
+
+#include "core/export/exporter.h"
+#include "core/job/memory.h"
+#include "core/job/result_store.h"
+
+#include <chrono>
+#include <ostream>
+
+namespace bitlathe {
+
+namespace {
+
+Result<OrderedJson> run(Invocation& invocation) {
+  if (!invocation.has("o") || !invocation.has("format"))
+    return usage_error("export needs --format F and -o DIR");
+  const Exporter* exporter = find_exporter(invocation.text("format"));
+  if (!exporter) {
+    std::string known;
+    for (const Exporter* e : all_exporters())
+      known += (known.empty() ? "" : ", ") + std::string(e->id);
+    return Error{"bad-argument",
+                 "Unknown format \"" + invocation.text("format") + "\"; known: " + known,
+                 {}};
+  }
+  // The folder that `quantize` wrote holds its kept result.
+  const fs::path given = invocation.arguments[0], kept = given / ".bitlathe";
+  const fs::path source = fs::exists(kept / "result.json") ? kept : given;
+  TRY_ASSIGN(const auto model, open_model(source.string()));
+  const auto start = std::chrono::steady_clock::now();
+  ExportOptions options;
+  options.folder = invocation.text("o");
+  options.name = invocation.text("name", model->name);
+  options.replace = invocation.has("force");
+  TRY_ASSIGN(const ExportOutcome outcome,
+             run_export(*model, *exporter, options, invocation.feedback));
+
+  OrderedJson json;
+  json["output"] = outcome.path.string();
+  json["format"] = exporter->id;
+  OrderedJson modules = OrderedJson::array();
+  std::uint64_t bytes_before = 0, bytes_after = model->bytes(), quantized_bytes = 0;
+  std::int64_t quantized_parameters = 0;
+  if (auto result = read_result(source)) { // figures of the run that made it
+    bytes_before = result->summary.bytes_before;
+    for (const ModuleResult& m : result->summary.modules)
+      modules.push_back({{"name", m.name},
+                         {"scheme", m.scheme},
+                         {"method", m.method},
+                         {"reason", m.reason},
+                         {"bytes", m.bytes},
+                         {"mse", json_number(m.mse)},
+                         {"sqnr_db", m.quantized ? json_number(m.sqnr_db) : Json(nullptr)},
+                         {"cosine", json_number(m.cosine)}});
+  } else {
+    bytes_before = model->bytes();
+    for (const Module& m : model->modules)
+      modules.push_back({{"name", m.name}, {"scheme", m.weight.scheme.id}, {"bytes", m.bytes()}});
+  }
+  for (const Module& m : model->modules)
+    if (m.weight.scheme.quantized && !m.tied_to_embedding) {
+      quantized_bytes += m.weight.bytes();
+      quantized_parameters += m.weight.rows * m.weight.cols;
+    }
+  json["bytes_before"] = bytes_before;
+  json["bytes_after"] = bytes_after;
+  json["export_bytes"] = outcome.bytes;
+  json["bits_per_weight"] =
+      model->parameters() ? 8.0 * double(bytes_after) / double(model->parameters()) : 0.0;
+  json["bits_per_quantized_weight"] =
+      quantized_parameters ? 8.0 * double(quantized_bytes) / double(quantized_parameters) : 0.0;
+  json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  json["peak_rss_bytes"] = peak_rss_bytes();
+  json["peak_mapped_bytes"] = peak_mapped_bytes();
+  json["backend"] = "cpu";
+  json["modules"] = modules;
+  json["notes"] = outcome.notes;
+  return json;
+}
+
+void show(const OrderedJson& json, std::ostream& out) {
+  for (const auto& note : json["notes"])
+    out << "note: " << note.get<std::string>() << '\n';
+  out << json["format"].get<std::string>() << ": " << json["output"].get<std::string>() << " ("
+      << show_bytes(json["export_bytes"].get<std::uint64_t>()) << "), re-opened and compared\n";
+}
+
+constexpr VerbOption options[] = {
+    {"format", "F", "compressed-tensors, gguf or safetensors."},
+    {"o", "DIR", "Folder to write into."},
+    {"name", "NAME", "Name of the exported model."},
+    {"force", "", "Write into a folder that is not empty."},
+};
+
+} // namespace
+
+extern const Verb verb_export;
+const Verb verb_export{"export",
+                       "RESULT --format F -o DIR",
+                       "Another format from a kept result or a checkpoint.",
+                       1,
+                       1,
+                       options,
+                       run,
+                       show};
+
+} // namespace bitlathe

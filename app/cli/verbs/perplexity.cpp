@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "app/cli/eval_options.h"
+
+#include <ostream>
+
+namespace bitlathe {
+
+namespace {
+
+Result<OrderedJson> run(Invocation& invocation) {
+  TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
+  TRY_ASSIGN(const EvalText text, eval_text_from_options(invocation, *model));
+  TRY_ASSIGN(Compute * compute, invocation.compute());
+  TRY_ASSIGN(const auto engine, Engine::create(model, *compute));
+  TRY_ASSIGN(const PerplexityResult result, perplexity(*engine, text, invocation.feedback));
+  OrderedJson json;
+  json["perplexity"] = json_number(result.perplexity);
+  json["stderr"] = json_number(result.standard_error);
+  json["mean_nll"] = json_number(result.mean_nll);
+  json["tokens"] = result.tokens;
+  json["windows"] = result.windows;
+  json["context"] = text.context;
+  json["seconds"] = result.seconds;
+  json["tokens_per_second"] =
+      result.seconds > 0 ? double(result.windows * text.context) / result.seconds : 0.0;
+  json["notes"] = result.notes;
+  for (const std::string& note : engine->notes())
+    json["notes"].push_back(note);
+  return json;
+}
+
+void show(const OrderedJson& json, std::ostream& out) {
+  for (const auto& note : json["notes"])
+    out << "note: " << note.get<std::string>() << '\n';
+  out << "perplexity " << show_number(json["perplexity"].get<double>(), 6) << " +/- "
+      << show_number(json["stderr"].get<double>(), 4) << "  (" << json["tokens"] << " tokens in "
+      << json["windows"] << " windows of " << json["context"] << ", "
+      << show_number(json["tokens_per_second"].get<double>(), 4) << " tok/s)\n";
+}
+
+} // namespace
+
+extern const Verb verb_perplexity;
+const Verb verb_perplexity{"perplexity",
+                           "MODEL --text FILE",
+                           "Perplexity with its standard error.",
+                           1,
+                           1,
+                           eval_options,
+                           run,
+                           show};
+
+} // namespace bitlathe

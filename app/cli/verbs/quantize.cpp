@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The main job: plan, examine every wanted format, quantize once, export to each.
+#include "app/cli/recipe_options.h"
+
+#include "core/export/exporter.h"
+#include "core/job/quantize.h"
+#include "core/job/result_store.h"
+
+#include <ostream>
+#include <unistd.h>
+
+namespace bitlathe {
+
+namespace {
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  for (std::size_t at = 0; at <= text.size();) {
+    const auto end = std::min(text.find(separator, at), text.size());
+    parts.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return parts;
+}
+
+Result<std::vector<const Exporter*>> wanted_exporters(const Invocation& invocation) {
+  std::vector<const Exporter*> exporters;
+  for (const std::string& id : split(invocation.text("format", "compressed-tensors"), ',')) {
+    const Exporter* exporter = find_exporter(id);
+    if (!exporter) {
+      std::string known;
+      for (const Exporter* e : all_exporters())
+        known += (known.empty() ? "" : ", ") + std::string(e->id);
+      return Error{"bad-argument", "Unknown format \"" + id + "\"; known: " + known, {}};
+    }
+    exporters.push_back(exporter);
+  }
+  return exporters;
+}
+
+/// Refusals end the job before any work; the rest are notes.
+Result<std::vector<std::string>> examine(const Checkpoint& model, const Plan& plan,
+                                         const std::vector<const Exporter*>& exporters) {
+  std::vector<std::string> notes;
+  for (const Exporter* exporter : exporters) {
+    std::string refused, modules;
+    for (const Finding& finding : exporter->examine(model, export_modules(model, plan))) {
+      if (finding.level != Finding::Level::refuse) {
+        notes.push_back(std::string(exporter->id) + ": " +
+                        (finding.module.empty() ? "" : finding.module + ": ") + finding.message);
+        continue;
+      }
+      if (refused.empty())
+        refused = finding.message;
+      modules += (modules.empty() ? "" : ", ") + finding.module;
+    }
+    if (!refused.empty())
+      return Error{"unsupported",
+                   "Format " + std::string(exporter->id) + " cannot hold this plan: " + refused,
+                   modules};
+  }
+  return notes;
+}
+
+/// A folder for the kept result that goes away unless it was moved to its place.
+class WorkFolder {
+ public:
+  explicit WorkFolder(const fs::path& target)
+      : path_(target.parent_path() /
+              ("." + target.filename().string() + ".bitlathe-work-" + std::to_string(::getpid()))) {
+  }
+  ~WorkFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+fs::path absolute_folder(const std::string& given) {
+  fs::path path = fs::absolute(given).lexically_normal();
+  return path.has_filename() ? path : path.parent_path(); // "out/" is "out"
+}
+
+/// Problems with the target that should be known before hours of work: in use, or not writable.
+Result<void> check_target(const fs::path& target, bool force) {
+  std::error_code problem;
+  if (fs::exists(target, problem) && !fs::is_directory(target, problem))
+    return Error{"bad-argument", "The output is not a folder", target.string()};
+  if (!force && fs::is_directory(target, problem) && !fs::is_empty(target, problem))
+    return Error{"bad-argument", "The output folder is not empty; use --force to write into it",
+                 target.string()};
+  fs::create_directories(target.parent_path(), problem);
+  if (problem)
+    return Error{"io", "Cannot create the output folder: " + problem.message(), target.string()};
+  if (::access(target.parent_path().c_str(), W_OK) != 0)
+    return Error{"io", "The place for the output is not writable", target.parent_path().string()};
+  return {};
+}
+
+OrderedJson module_json(const ModuleResult& m) {
+  OrderedJson json{{"name", m.name},
+                   {"scheme", m.scheme},
+                   {"method", m.method},
+                   {"reason", m.reason},
+                   {"bytes", m.bytes}};
+  json["mse"] = json_number(m.mse);
+  json["sqnr_db"] = m.quantized ? json_number(m.sqnr_db) : Json(nullptr);
+  json["cosine"] = json_number(m.cosine);
+  json["max_abs_error"] = json_number(m.max_abs_error);
+  return json;
+}
+
+Result<std::optional<ActivationStatistics>>
+statistics_for(const Invocation& invocation, const std::shared_ptr<const Checkpoint>& model,
+               const Recipe& recipe, Compute& compute, std::vector<std::string>& notes) {
+  if (invocation.has("statistics")) {
+    TRY_ASSIGN(ActivationStatistics read,
+               read_statistics(invocation.text("statistics"), *model, &notes));
+    return std::optional(std::move(read));
+  }
+  if (recipe.calibration_files.empty())
+    return std::optional<ActivationStatistics>();
+  TRY_ASSIGN(const auto windows,
+             calibration_samples(*model, recipe.calibration_files, recipe.samples, recipe.length,
+                                 recipe.calibration_seed));
+  TRY_ASSIGN(ActivationStatistics collected,
+             calibrate(model, compute, windows, invocation.feedback));
+  return std::optional(std::move(collected));
+}
+
+Result<OrderedJson> run(Invocation& invocation) {
+  TRY_ASSIGN(const Recipe recipe, recipe_from_options(invocation));
+  if (!invocation.has("o") && !invocation.has("dry-run"))
+    return usage_error("quantize needs -o DIR (or --dry-run)");
+  TRY_ASSIGN(const auto exporters, wanted_exporters(invocation));
+  TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
+  TRY_ASSIGN(const Plan plan, make_plan(*model, recipe, invocation.has("requantize")));
+  TRY_ASSIGN(std::vector<std::string> notes, examine(*model, plan, exporters));
+  if (invocation.has("dry-run")) {
+    OrderedJson json = plan_to_json(plan);
+    for (const std::string& note : notes)
+      json["notes"].push_back(note);
+    json["dry_run"] = true;
+    return json;
+  }
+  const fs::path target = absolute_folder(invocation.text("o"));
+  const bool force = invocation.has("force");
+  TRY(check_target(target, force));
+  TRY_ASSIGN(Compute * compute, invocation.compute());
+  TRY_ASSIGN(const auto statistics, statistics_for(invocation, model, recipe, *compute, notes));
+
+  const WorkFolder work(target);
+  QuantizeOptions options;
+  options.result_folder = work.path();
+  options.statistics = statistics ? &*statistics : nullptr;
+  TRY_ASSIGN(const QuantizeSummary summary,
+             run_quantize(*model, plan, *compute, options, invocation.feedback));
+  TRY_ASSIGN(const auto result, open_checkpoint(work.path()));
+  notes.insert(notes.end(), summary.notes.begin(), summary.notes.end());
+
+  OrderedJson outputs = OrderedJson::array();
+  std::uint64_t bytes_after = 0;
+  fs::path main_output;
+  for (const Exporter* exporter : exporters) {
+    ExportOptions export_options;
+    export_options.folder = exporters.size() == 1 ? target : target / std::string(exporter->id);
+    export_options.name = invocation.text("name", model->name);
+    export_options.replace = force;
+    invocation.feedback.set_step("export: " + std::string(exporter->id));
+    TRY_ASSIGN(const ExportOutcome outcome,
+               run_export(*result, *exporter, export_options, invocation.feedback));
+    outputs.push_back(
+        {{"format", exporter->id}, {"path", outcome.path.string()}, {"bytes", outcome.bytes}});
+    notes.insert(notes.end(), outcome.notes.begin(), outcome.notes.end());
+    if (main_output.empty()) {
+      main_output = outcome.path;
+      bytes_after = outcome.bytes;
+    }
+  }
+  OrderedJson json;
+  if (!invocation.has("no-keep")) {
+    const fs::path kept = target / ".bitlathe";
+    std::error_code problem;
+    fs::remove_all(kept, problem);
+    fs::rename(work.path(), kept, problem);
+    if (problem)
+      return Error{"io", "Cannot keep the result: " + problem.message(), kept.string()};
+    TRY_ASSIGN(const KeptResult info, read_result(kept));
+    json["result"] = {{"path", kept.string()}, {"bytes", info.bytes}};
+  }
+  json["output"] = main_output.string();
+  json["outputs"] = outputs;
+  json["format"] = exporters.front()->id;
+  json["bytes_before"] = summary.bytes_before;
+  json["bytes_after"] = summary.bytes_after;
+  json["export_bytes"] = bytes_after;
+  json["bits_per_weight"] = summary.bits_per_weight;
+  json["bits_per_quantized_weight"] = summary.bits_per_quantized_weight;
+  json["seconds"] = summary.seconds;
+  json["peak_rss_bytes"] = peak_rss_bytes();
+  json["peak_mapped_bytes"] = peak_mapped_bytes();
+  json["backend"] = summary.backend;
+  json["modules"] = OrderedJson::array();
+  for (const ModuleResult& module : summary.modules)
+    json["modules"].push_back(module_json(module));
+  json["notes"] = notes;
+  return json;
+}
+
+void show(const OrderedJson& json, std::ostream& out) {
+  const bool dry = json.contains("dry_run");
+  TextTable table(
+      dry ? std::vector<std::string>{"MODULE", "SCHEME", "METHOD", "SIZE", "REASON"}
+          : std::vector<std::string>{"MODULE", "SCHEME", "METHOD", "SIZE", "SQNR dB", "REASON"});
+  for (const auto& m : json["modules"]) {
+    std::vector<std::string> row{m["name"].get<std::string>(), m["scheme"].get<std::string>(),
+                                 m["method"].get<std::string>(),
+                                 show_bytes(m["bytes"].get<std::uint64_t>())};
+    if (!dry)
+      row.push_back(m["sqnr_db"].is_number() ? show_number(m["sqnr_db"].get<double>()) : "-");
+    row.push_back(m["reason"].get<std::string>());
+    table.add(row);
+  }
+  table.print(out);
+  for (const auto& note : json["notes"])
+    out << "note: " << note.get<std::string>() << '\n';
+  out << '\n'
+      << show_bytes(json["bytes_before"].get<std::uint64_t>()) << " -> "
+      << show_bytes(json["bytes_after"].get<std::uint64_t>()) << ", "
+      << show_number(json["bits_per_weight"].get<double>()) << " bits per weight ("
+      << show_number(json["bits_per_quantized_weight"].get<double>())
+      << " in the quantized modules)\n";
+  if (dry)
+    return;
+  out << show_number(json["seconds"].get<double>(), 3) << " s on "
+      << json["backend"].get<std::string>() << ", peak memory "
+      << show_bytes(json["peak_rss_bytes"].get<std::uint64_t>()) << '\n';
+  for (const auto& output : json["outputs"])
+    out << output["format"].get<std::string>() << ": " << output["path"].get<std::string>() << " ("
+        << show_bytes(output["bytes"].get<std::uint64_t>()) << ")\n";
+}
+
+constexpr VerbOption options[] = {
+    {"o", "DIR", "Folder to write into."},
+    {"recipe", "FILE", "Recipe; the options below go on top of it."},
+    {"scheme", "S", "Default scheme, such as int4-g128-asym, int8-channel-sym, q4_0, or a mix."},
+    {"method", "M", "Default method: rtn or mse."},
+    {"exclude", "PATTERN", "Modules to leave as they are.", true},
+    {"set", "PATTERN=SCHEME[:METHOD]", "A rule for the modules that match.", true},
+    {"activations", "A", "none (default) or int8-token-dynamic."},
+    {"kv", "K[,V]", "KV cache schemes recorded with the result."},
+    {"param", "METHOD.KEY=VALUE", "A parameter of a method.", true},
+    {"observer", "NAME", "How rtn chooses ranges: minmax, ema, percentile, entropy, mse."},
+    {"calibration", "FILE", "Text for activation statistics.", true},
+    {"samples", "N", "Calibration windows (default 128)."},
+    {"length", "N", "Tokens per calibration window (default 256)."},
+    {"statistics", "STATS", "Statistics from `calibrate`, or an importance matrix."},
+    {"format", "F[,F...]", "Export formats (default compressed-tensors)."},
+    {"name", "NAME", "Name of the exported model."},
+    {"dry-run", "", "Print the plan and stop."},
+    {"force", "", "Write into a folder that is not empty."},
+    {"requantize", "", "Quantize an already quantized source."},
+    {"no-keep", "", "Do not keep the canonical result in DIR/.bitlathe."},
+    {"resume", "", "Go on with an interrupted run.", false, true},
+};
+
+} // namespace
+
+extern const Verb verb_quantize;
+const Verb verb_quantize{
+    "quantize", "MODEL -o DIR", "Quantizes and exports a model.", 1, 1, options, run, show};
+
+} // namespace bitlathe
