@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/model/assemble.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace bitlathe {
+
+namespace {
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+  return text;
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string out = "[";
+  for (const auto n : shape)
+    out += (out.size() > 1 ? ", " : "") + std::to_string(n);
+  return out + "]";
+}
+
+/// layer.2 before layer.10.
+bool natural_less(std::string_view a, std::string_view b) {
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  std::size_t i = 0, k = 0;
+  while (i < a.size() && k < b.size()) {
+    if (digit(a[i]) && digit(b[k])) {
+      std::size_t ie = i, ke = k;
+      while (ie < a.size() && digit(a[ie]))
+        ++ie;
+      while (ke < b.size() && digit(b[ke]))
+        ++ke;
+      const auto x = a.substr(i, ie - i), y = b.substr(k, ke - k);
+      if (x.size() != y.size())
+        return x.size() < y.size();
+      if (x != y)
+        return x < y;
+      i = ie;
+      k = ke;
+    } else {
+      if (a[i] != b[k])
+        return a[i] < b[k];
+      ++i;
+      ++k;
+    }
+  }
+  return a.size() - i < b.size() - k;
+}
+
+int role_order(const std::string& role) {
+  return role == "embedding" ? 0 : role == "lm_head" ? 3 : 1;
+}
+
+/// Modules of a model that no architecture explains: roles by name, natural order.
+void assemble_by_name(Checkpoint& checkpoint, std::vector<Module> found) {
+  for (auto& module : found)
+    describe_module(module);
+  std::stable_sort(found.begin(), found.end(), [](const Module& a, const Module& b) {
+    const auto rank = [](const Module& m) {
+      return m.layer < 0 && role_order(m.role) == 1 ? 2 : role_order(m.role);
+    };
+    return rank(a) != rank(b) ? rank(a) < rank(b) : natural_less(a.name, b.name);
+  });
+  checkpoint.modules = std::move(found);
+}
+
+class Assembler {
+ public:
+  Assembler(Checkpoint& checkpoint, std::vector<Module> found,
+            const std::vector<StoredTensor>& tensors)
+      : checkpoint_(checkpoint), found_(std::move(found)), tensors_(tensors) {}
+
+  void run(const Arch& arch, ModelSpec spec) {
+    for (std::size_t i = 0; i < found_.size(); ++i)
+      index_.emplace(found_[i].name, i);
+    tie(arch, spec);
+    const auto expected = arch.modules(spec);
+    for (const auto& name : expected)
+      check(name);
+    if (!problems_.empty()) {
+      if (checkpoint_.why_not_runnable.empty())
+        checkpoint_.why_not_runnable = summary();
+      assemble_by_name(checkpoint_, std::move(found_));
+      return;
+    }
+    for (const auto& name : expected)
+      take(name);
+    for (auto& module : found_)
+      if (!taken_.count(module.name))
+        drop(module.name);
+    if (checkpoint_.why_not_runnable.empty())
+      checkpoint_.spec = std::move(spec);
+  }
+
+ private:
+  Module* look_up(const std::string& name) {
+    const auto it = index_.find(name);
+    return it == index_.end() ? nullptr : &found_[it->second];
+  }
+
+  /// Settles whether the head has a weight of its own.
+  void tie(const Arch& arch, ModelSpec& spec) {
+    std::string embedding, head;
+    for (const auto& name : arch.modules(spec)) {
+      if (name.role == "embedding")
+        embedding = name.name;
+      if (name.role == "lm_head")
+        head = name.name;
+    }
+    if (spec.tied_head && !look_up(embedding) && look_up(head)) {
+      Module* module = look_up(head);
+      module->name = embedding;
+      index_[embedding] = index_[head];
+      index_.erase(head);
+      checkpoint_.notes.push_back("Only " + head + ".weight is stored and the embedding is tied " +
+                                  "to it: it is used as " + embedding + ".weight");
+    } else if (spec.tied_head && look_up(head)) {
+      checkpoint_.notes.push_back("The configuration ties the head to the embedding; the stored " +
+                                  head + ".weight is not used");
+    } else if (!spec.tied_head && !look_up(head) && look_up(embedding)) {
+      spec.tied_head = true;
+      checkpoint_.notes.push_back("No " + head +
+                                  ".weight is stored: the embedding is used as head");
+    }
+  }
+
+  void check(const ModuleName& expected) {
+    const Module* module = look_up(expected.name);
+    if (!module) {
+      if (!expected.optional)
+        problems_.push_back(expected.name + ".weight is missing");
+      return;
+    }
+    if (module->shape != expected.shape)
+      problems_.push_back(expected.name + ".weight has the shape " + shape_text(module->shape) +
+                          " instead of " + shape_text(expected.shape));
+    else if (!module->weight.scheme.family)
+      problems_.push_back(expected.name + ".weight is stored as " + module->weight.scheme.id +
+                          ", which cannot be decoded yet");
+    if (expected.bias && module->bias.rows == 0)
+      problems_.push_back(expected.name + ".bias is missing");
+  }
+
+  void take(const ModuleName& expected) {
+    Module* stored = look_up(expected.name);
+    Module module;
+    if (stored && !(expected.role == "lm_head" && expected.optional)) {
+      module = std::move(*stored);
+      module.name = expected.name;
+      taken_.insert(expected.name);
+      if (!expected.bias && module.bias.rows > 0) {
+        module.bias = QTensor();
+        drop_tensor(expected.name + ".bias");
+      }
+    } else { // a tied head
+      module.name = expected.name;
+      module.tied_to_embedding = true;
+      for (const auto& other : checkpoint_.modules)
+        if (other.role == "embedding")
+          module.weight = view_of(other.weight);
+    }
+    module.shape = expected.shape;
+    module.role = expected.role;
+    module.layer = expected.layer;
+    module.linear =
+        expected.shape.size() == 2 && expected.role != "embedding" && !module.tied_to_embedding;
+    checkpoint_.modules.push_back(std::move(module));
+  }
+
+  void drop(const std::string& module) {
+    for (const auto& tensor : tensors_)
+      if (tensor.name.size() > module.size() && tensor.name[module.size()] == '.' &&
+          tensor.name.compare(0, module.size(), module) == 0 &&
+          tensor.name.find('.', module.size() + 1) == std::string::npos)
+        checkpoint_.others.push_back(tensor);
+  }
+  void drop_tensor(const std::string& name) {
+    for (const auto& tensor : tensors_)
+      if (tensor.name == name)
+        checkpoint_.others.push_back(tensor);
+  }
+
+  std::string summary() const {
+    std::string out = "The tensors do not fit the configuration: ";
+    for (std::size_t i = 0; i < problems_.size() && i < 3; ++i)
+      out += (i ? "; " : "") + problems_[i];
+    if (problems_.size() > 3)
+      out += "; and " + std::to_string(problems_.size() - 3) + " more";
+    return out;
+  }
+
+  Checkpoint& checkpoint_;
+  std::vector<Module> found_;
+  const std::vector<StoredTensor>& tensors_;
+  std::map<std::string, std::size_t> index_;
+  std::set<std::string> taken_;
+  std::vector<std::string> problems_;
+};
+
+} // namespace
+
+QTensor plain_weight(const StoredTensor& tensor) {
+  QTensor out;
+  const auto type = lower(tensor.dtype);
+  if (type == "f32" || type == "f16" || type == "bf16") {
+    out.scheme = *parse_scheme(type);
+  } else {
+    out.scheme.id = type;
+    const int bits = safetensors_dtype_bits(tensor.dtype);
+    const auto* block = find_gguf_type(tensor.dtype);
+    out.scheme.bits = bits    ? bits
+                      : block ? 8.0 * double(block->block_bytes) / double(block->block)
+                              : 8.0;
+    out.scheme.quantized = out.scheme.bits < 16;
+  }
+  out.cols = tensor.shape.empty() ? 1 : tensor.shape.back();
+  out.rows = 1;
+  for (std::size_t i = 0; i + 1 < tensor.shape.size(); ++i)
+    out.rows *= tensor.shape[i];
+  out.codes = tensor.data;
+  out.keep_alive = tensor.file;
+  return out;
+}
+
+QTensor view_of(const QTensor& tensor) {
+  QTensor out;
+  out.scheme = tensor.scheme;
+  out.rows = tensor.rows;
+  out.cols = tensor.cols;
+  out.codes = tensor.codes;
+  out.scales = tensor.scales;
+  out.zeros = tensor.zeros;
+  out.keep_alive = tensor.keep_alive;
+  return out;
+}
+
+std::vector<std::int64_t> matrix_shape(const QTensor& weight) { return {weight.rows, weight.cols}; }
+
+const Arch* arch_of(const Json& config) {
+  for (const Arch* arch : all_archs())
+    if (arch->match(config))
+      return arch;
+  return nullptr;
+}
+
+std::string architecture_name(const Json& config) {
+  if (!config.is_object())
+    return {};
+  const auto list = config.find("architectures");
+  if (list != config.end() && list->is_array() && !list->empty() && (*list)[0].is_string())
+    return (*list)[0].get<std::string>();
+  const auto type = config.find("model_type");
+  return type != config.end() && type->is_string() ? type->get<std::string>() : std::string();
+}
+
+bool attach_bias(Module& module, QTensor bias) {
+  const auto outputs = module.shape.size() < 2 ? module.weight.cols : module.weight.rows;
+  if (!bias.scheme.family || bias.rows != 1 || bias.cols != outputs)
+    return false;
+  module.bias = std::move(bias);
+  return true;
+}
+
+void assemble(Checkpoint& checkpoint, std::vector<Module> found,
+              const std::vector<StoredTensor>& tensors, const std::string& where) {
+  const Arch* arch = arch_of(checkpoint.config);
+  const auto name = architecture_name(checkpoint.config);
+  auto& why = checkpoint.why_not_runnable;
+  checkpoint.architecture = arch ? std::string(arch->id) : name.empty() ? "unknown" : name;
+  if (!arch) {
+    if (why.empty())
+      why = name.empty() ? "The configuration names no architecture"
+                         : "The architecture \"" + name +
+                               "\" is not one this version can run; weights can be inspected and "
+                               "quantized without calibration";
+    assemble_by_name(checkpoint, std::move(found));
+  } else if (auto spec = arch->spec(checkpoint.config, where); !spec) {
+    if (why.empty())
+      why = spec.error().text();
+    assemble_by_name(checkpoint, std::move(found));
+  } else {
+    Assembler(checkpoint, std::move(found), tensors).run(*arch, std::move(*spec));
+  }
+  note_others(checkpoint);
+  if (checkpoint.spec) {
+    const auto window = checkpoint.config.find("sliding_window");
+    if (window != checkpoint.config.end() && window->is_number_integer() &&
+        window->get<std::int64_t>() == checkpoint.spec->context)
+      checkpoint.notes.push_back("Attention slides over a window of " + window->dump() +
+                                 " tokens; runs are exact up to that length");
+  }
+}
+
+void note_others(Checkpoint& checkpoint) {
+  const auto& others = checkpoint.others;
+  if (others.empty())
+    return;
+  std::uint64_t bytes = 0;
+  std::string names;
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    bytes += others[i].data.size();
+    if (i < 4)
+      names += (i ? ", " : "") + others[i].name;
+  }
+  if (others.size() > 4)
+    names += ", ...";
+  checkpoint.notes.push_back(std::to_string(others.size()) + " tensors (" + std::to_string(bytes) +
+                             " bytes) belong to no module and are not used: " + names);
+}
+
+} // namespace bitlathe

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/model/checkpoint.h"
+
+#include "core/model/assemble.h"
+#include "core/text/tokenizer.h"
+
+#include <algorithm>
+#include <array>
+
+namespace bitlathe {
+
+std::string Module::dtype() const {
+  const auto& scheme = weight.scheme;
+  if (scheme.family && scheme.family->id == "int")
+    return "I" + std::to_string(int(scheme.bits));
+  if (scheme.family && scheme.family->id != "float")
+    return scheme.id;
+  if (!scheme.family && find_gguf_type(scheme.id))
+    return scheme.id;
+  std::string upper = scheme.id;
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](char c) { return c >= 'a' && c <= 'z' ? char(c - 32) : c; });
+  return upper;
+}
+
+const Module* Checkpoint::find_module(std::string_view module_name) const {
+  for (const auto& module : modules)
+    if (module.name == module_name)
+      return &module;
+  return nullptr;
+}
+
+std::int64_t Checkpoint::parameters() const {
+  std::int64_t total = 0;
+  for (const auto& module : modules)
+    total += module.parameters();
+  return total;
+}
+
+std::uint64_t Checkpoint::bytes() const {
+  std::uint64_t total = 0;
+  for (const auto& module : modules)
+    total += module.bytes();
+  for (const auto& other : others)
+    total += other.data.size();
+  return total;
+}
+
+bool Checkpoint::quantized() const {
+  return std::any_of(modules.begin(), modules.end(),
+                     [](const Module& m) { return m.weight.scheme.quantized; });
+}
+
+Result<std::shared_ptr<const Checkpoint>> open_checkpoint(const fs::path& path) {
+  // Library functions below may throw (memory, file system); nothing may leave this target.
+  try {
+    std::error_code failed;
+    const auto status = fs::status(path, failed);
+    if (!fs::exists(status))
+      return Error{"not-found",
+                   failed && failed != std::errc::no_such_file_or_directory
+                       ? "Cannot open the checkpoint: " + failed.message()
+                       : "There is no such file or folder",
+                   path.string()};
+    for (const CheckpointReader* reader : all_checkpoint_readers()) {
+      if (!reader->recognises(path))
+        continue;
+      TRY_ASSIGN(const auto checkpoint, reader->open(path));
+      return std::shared_ptr<const Checkpoint>(checkpoint);
+    }
+    std::string known;
+    for (const CheckpointReader* reader : all_checkpoint_readers())
+      known += (known.empty() ? "" : ", ") + std::string(reader->id);
+    return Error{"bad-file",
+                 (fs::is_directory(status) ? "The folder holds no checkpoint of a known format ("
+                                           : "The file is no checkpoint of a known format (") +
+                     known + ")",
+                 path.string()};
+  } catch (const std::bad_alloc&) {
+    return Error{"out-of-memory", "There is not enough memory to open the checkpoint",
+                 path.string()};
+  } catch (const std::exception& problem) {
+    return Error{"io", std::string("Cannot open the checkpoint: ") + problem.what(), path.string()};
+  }
+}
+
+void read_folder_files(Checkpoint& checkpoint, const fs::path& folder) {
+  std::error_code failed;
+  const auto config_path = folder / "config.json";
+  if (!fs::exists(config_path, failed)) {
+    checkpoint.config = Json::object();
+    checkpoint.why_not_runnable = "There is no config.json beside the weights";
+  } else if (auto config = read_json_file(config_path); !config || !config->is_object()) {
+    checkpoint.config = Json::object();
+    checkpoint.why_not_runnable =
+        "config.json cannot be read: " +
+        (config ? std::string("it is not a JSON object") : config.error().message);
+  } else {
+    checkpoint.config = std::move(*config);
+  }
+
+  static constexpr std::array names{"generation_config.json",
+                                    "tokenizer.json",
+                                    "tokenizer_config.json",
+                                    "special_tokens_map.json",
+                                    "added_tokens.json",
+                                    "vocab.json",
+                                    "merges.txt",
+                                    "tokenizer.model",
+                                    "chat_template.jinja",
+                                    "chat_template.json",
+                                    "preprocessor_config.json"};
+  for (const char* name : names)
+    if (fs::is_regular_file(folder / name, failed))
+      checkpoint.side_files.push_back(folder / name);
+  std::vector<fs::path> code; // of models that bring their own classes
+  for (fs::directory_iterator it(folder, failed), end; !failed && it != end; it.increment(failed))
+    if (it->path().extension() == ".py" && it->is_regular_file(failed))
+      code.push_back(it->path());
+  std::sort(code.begin(), code.end());
+  checkpoint.side_files.insert(checkpoint.side_files.end(), code.begin(), code.end());
+
+  auto tokenizer = Tokenizer::from_folder(folder);
+  if (tokenizer)
+    checkpoint.tokenizer = std::move(*tokenizer);
+  else
+    checkpoint.tokenizer_problem = tokenizer.error().text();
+}
+
+} // namespace bitlathe
