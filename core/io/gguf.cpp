@@ -222,9 +222,11 @@ GgufValue GgufValue::strings(const std::vector<std::string>& v) {
 
 GgufValue GgufValue::i32s(const std::vector<std::int32_t>& v) {
   auto array = std::make_shared<GgufArray>();
-  array->reserve(v.size());
-  for (const auto item : v)
-    array->push_back({5, 0, std::int64_t(item)});
+  array->resize(v.size());
+  for (std::size_t i = 0; i < v.size(); ++i) {
+    (*array)[i].type = 5;
+    (*array)[i].value = std::int64_t(v[i]);
+  }
   return {array_type, 5, std::move(array)};
 }
 

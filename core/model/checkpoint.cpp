@@ -15,7 +15,8 @@ std::string Module::dtype() const {
     return "I" + std::to_string(int(scheme.bits));
   if (scheme.family && scheme.family->id != "float")
     return scheme.id;
-  if (!scheme.family && find_gguf_type(scheme.id))
+  const auto* block = scheme.family ? nullptr : find_gguf_type(scheme.id);
+  if (block && block->block > 1)
     return scheme.id;
   std::string upper = scheme.id;
   std::transform(upper.begin(), upper.end(), upper.begin(),
