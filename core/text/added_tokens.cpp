@@ -4,6 +4,7 @@
 #include "core/text/unicode.h"
 
 #include <algorithm>
+#include <set>
 
 namespace bitlathe::text {
 
@@ -44,6 +45,23 @@ TextTrie::Match TextTrie::find(std::string_view text, std::size_t from) const {
       return best;
   }
   return {0, 0, 0};
+}
+
+std::vector<std::size_t> TextTrie::all_in(std::string_view text) const {
+  std::set<std::size_t> found;
+  for (std::size_t begin = 0; begin < text.size(); ++begin) {
+    std::size_t node = roots_[static_cast<unsigned char>(text[begin])];
+    for (std::size_t end = begin + 1; node != none; ++end) {
+      if (nodes_[node].value != none)
+        found.insert(nodes_[node].value);
+      if (end == text.size())
+        break;
+      const auto& children = nodes_[node].children;
+      const auto it = children.find(static_cast<unsigned char>(text[end]));
+      node = it == children.end() ? none : it->second;
+    }
+  }
+  return {found.begin(), found.end()};
 }
 
 Result<void> AddedTokens::add(AddedToken token, const Normalizer& normalizer,

@@ -28,6 +28,8 @@ class TextTrie {
   };
   /// The first match at or behind `from`; end == 0: none.
   Match find(std::string_view text, std::size_t from) const;
+  /// The values of all texts that occur anywhere, each once, in ascending order.
+  std::vector<std::size_t> all_in(std::string_view text) const;
 
  private:
   struct Node {

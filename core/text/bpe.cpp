@@ -14,11 +14,7 @@ std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
   return std::uint64_t(std::uint32_t(left)) << 32 | std::uint32_t(right);
 }
 
-struct Symbol {
-  std::int32_t id;
-  std::int32_t previous, next; ///< neighbours, -1 at the ends
-  bool merged_away;
-};
+constexpr std::size_t short_piece = 32;
 
 struct Candidate {
   std::int32_t rank, position, id;
@@ -76,6 +72,25 @@ void Bpe::prepare() {
   constexpr char hex[] = "0123456789ABCDEF";
   for (int b = 0; b < 256; ++b)
     byte_tokens_[b] = find(std::string("<0x") + hex[b >> 4] + hex[b & 15] + ">");
+
+  // Where no merge joins two characters, what lies left and right of them is independent.
+  cuts_ = continuing_prefix.empty() && end_suffix.empty();
+  const auto is_symbol_of_its_own = [&](std::int32_t id) {
+    return id == unknown || std::find(byte_tokens_, byte_tokens_ + 256, id) != byte_tokens_ + 256;
+  };
+  std::unordered_map<std::int32_t, std::string_view> texts;
+  for (const auto& [text, id] : vocabulary)
+    texts[id] = text;
+  merges.for_each([&](std::int32_t left, std::int32_t right) {
+    const auto l = texts[left], r = texts[right];
+    if (l.empty() || r.empty() || is_symbol_of_its_own(left) || is_symbol_of_its_own(right)) {
+      cuts_ = false;
+      return;
+    }
+    const auto last = find_char(l.substr(previous_char(l, l.size())));
+    const auto first = find_char(r.substr(0, char_bytes(r[0])));
+    joints_.insert(last, first, {0, 0});
+  });
 }
 
 std::int32_t Bpe::find_char(std::string_view character) const {
@@ -86,22 +101,7 @@ std::int32_t Bpe::find_char(std::string_view character) const {
   return find(character);
 }
 
-void Bpe::encode(std::string_view piece, std::vector<std::int32_t>& out) const {
-  if (piece.empty())
-    return;
-  if (whole_words_first) {
-    if (const auto id = find(piece); id >= 0) {
-      out.push_back(id);
-      return;
-    }
-  }
-
-  std::vector<Symbol> symbols;
-  symbols.reserve(piece.size());
-  const auto add = [&](std::int32_t id) {
-    const auto index = std::int32_t(symbols.size());
-    symbols.push_back({id, index - 1, index + 1, false});
-  };
+void Bpe::first_symbols(std::string_view piece, std::vector<std::int32_t>& ids) const {
   const bool affixes = !continuing_prefix.empty() || !end_suffix.empty();
   bool unknown_pending = false;
   std::string affixed;
@@ -123,9 +123,9 @@ void Bpe::encode(std::string_view piece, std::vector<std::int32_t>& out) const {
     }
     if (id >= 0) {
       if (unknown_pending)
-        add(unknown);
+        ids.push_back(unknown);
       unknown_pending = false;
-      add(id);
+      ids.push_back(id);
       continue;
     }
     if (byte_fallback && std::all_of(character.begin(), character.end(), [&](char c) {
@@ -133,24 +133,57 @@ void Bpe::encode(std::string_view piece, std::vector<std::int32_t>& out) const {
         })) {
       // The reference leaves a pending unknown token pending here, so it comes after the bytes.
       for (const char c : character)
-        add(byte_tokens_[static_cast<unsigned char>(c)]);
+        ids.push_back(byte_tokens_[static_cast<unsigned char>(c)]);
       continue;
     }
     if (unknown < 0)
       continue;
     if (unknown_pending && !fuse_unknown)
-      add(unknown);
+      ids.push_back(unknown);
     unknown_pending = true;
   }
   if (unknown_pending)
-    add(unknown);
-  if (symbols.empty())
-    return;
+    ids.push_back(unknown);
+}
+
+/// Looks through all pairs for the best one each time: faster than a queue for a word.
+void Bpe::merge_short(const std::int32_t* ids, std::size_t count,
+                      std::vector<std::int32_t>& out) const {
+  std::int32_t symbols[short_piece];
+  Merge pairs[short_piece]; // of symbols i and i + 1
+  std::copy_n(ids, count, symbols);
+  for (std::size_t i = 0; i + 1 < count; ++i)
+    pairs[i] = merges.find(symbols[i], symbols[i + 1]);
+  while (count > 1) {
+    std::size_t best = count;
+    for (std::size_t i = 0; i + 1 < count; ++i)
+      if (pairs[i].rank >= 0 && (best == count || pairs[i].rank < pairs[best].rank))
+        best = i;
+    if (best == count)
+      break;
+    symbols[best] = pairs[best].id;
+    --count;
+    std::copy(symbols + best + 2, symbols + count + 1, symbols + best + 1);
+    std::copy(pairs + best + 1, pairs + count, pairs + best);
+    if (best > 0)
+      pairs[best - 1] = merges.find(symbols[best - 1], symbols[best]);
+    if (best + 1 < count)
+      pairs[best] = merges.find(symbols[best], symbols[best + 1]);
+  }
+  out.insert(out.end(), symbols, symbols + count);
+}
+
+void Bpe::merge_long(const std::int32_t* ids, std::size_t count,
+                     std::vector<std::int32_t>& out) const {
+  std::vector<Symbol> symbols;
+  symbols.reserve(count);
+  for (std::size_t i = 0; i < count; ++i)
+    symbols.push_back({ids[i], std::int32_t(i) - 1, std::int32_t(i) + 1, false});
   symbols.back().next = -1;
 
   std::vector<Candidate> seeds;
-  for (std::size_t i = 0; i + 1 < symbols.size(); ++i)
-    if (const auto merge = merges.find(symbols[i].id, symbols[i + 1].id); merge.rank >= 0)
+  for (std::size_t i = 0; i + 1 < count; ++i)
+    if (const auto merge = merges.find(ids[i], ids[i + 1]); merge.rank >= 0)
       seeds.push_back({merge.rank, std::int32_t(i), merge.id});
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(std::greater<>{},
                                                                                std::move(seeds));
@@ -167,7 +200,7 @@ void Bpe::encode(std::string_view piece, std::vector<std::int32_t>& out) const {
     if (left.merged_away || left.next < 0)
       continue;
     Symbol& right = symbols[std::size_t(left.next)];
-    // A candidate is stale when its pair has changed since, unless it still gives the same token.
+    // A candidate is stale when one of its two symbols has grown since.
     if (const auto merge = merges.find(left.id, right.id); merge.rank < 0 || merge.id != top.id)
       continue;
     left.id = top.id;
@@ -182,6 +215,30 @@ void Bpe::encode(std::string_view piece, std::vector<std::int32_t>& out) const {
   }
   for (std::int32_t i = 0; i >= 0; i = symbols[std::size_t(i)].next)
     out.push_back(symbols[std::size_t(i)].id);
+}
+
+void Bpe::encode(std::string_view piece, std::vector<std::int32_t>& out) const {
+  if (piece.empty())
+    return;
+  if (whole_words_first) {
+    if (const auto id = find(piece); id >= 0 && id < whole_word_limit) {
+      out.push_back(id);
+      return;
+    }
+  }
+  std::vector<std::int32_t> ids;
+  ids.reserve(piece.size());
+  first_symbols(piece, ids);
+  for (std::size_t begin = 0; begin < ids.size();) {
+    std::size_t end = begin + 1;
+    while (end < ids.size() && (!cuts_ || joints_.find(ids[end - 1], ids[end]).rank >= 0))
+      ++end;
+    if (end - begin <= short_piece)
+      merge_short(ids.data() + begin, end - begin, out);
+    else
+      merge_long(ids.data() + begin, end - begin, out);
+    begin = end;
+  }
 }
 
 } // namespace bitlathe::text

@@ -33,6 +33,11 @@ class MergeTable {
   /// rank -1: these two do not merge.
   Merge find(std::int32_t left, std::int32_t right) const;
   std::size_t size() const { return used_; }
+  template <class F> void for_each(F&& f) const {
+    for (const auto& s : slots_)
+      if (s.merge.rank >= 0)
+        f(std::int32_t(s.key >> 32), std::int32_t(s.key));
+  }
 
  private:
   struct Slot {
@@ -52,6 +57,7 @@ class Bpe {
   bool fuse_unknown = false;      ///< a run of unknown characters gives one id
   bool byte_fallback = false;     ///< unknown characters become <0xXX> where all of them exist
   bool whole_words_first = false; ///< "ignore_merges": a piece that is a token is that token
+  std::int32_t whole_word_limit = INT32_MAX; ///< ids from here on are no tokens of their own
   std::string continuing_prefix, end_suffix;
 
   std::int32_t find(std::string_view token) const; ///< -1: none
@@ -61,7 +67,19 @@ class Bpe {
   void encode(std::string_view piece, std::vector<std::int32_t>& out) const;
 
  private:
+  struct Symbol {
+    std::int32_t id;
+    std::int32_t previous, next; ///< neighbours, -1 at the ends
+    bool merged_away;
+  };
   std::int32_t find_char(std::string_view character) const;
+  void first_symbols(std::string_view piece, std::vector<std::int32_t>& ids) const;
+  void merge_short(const std::int32_t* ids, std::size_t count,
+                   std::vector<std::int32_t>& out) const;
+  void merge_long(const std::int32_t* ids, std::size_t count, std::vector<std::int32_t>& out) const;
+  /// Neighbouring characters (as ids) that some merge can join; between others a text can be cut.
+  MergeTable joints_;
+  bool cuts_ = false;
   std::int32_t small_chars_[0x800];
   std::int32_t byte_tokens_[256];
 };

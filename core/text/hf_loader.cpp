@@ -103,8 +103,11 @@ Result<void> load_model(HfTokenizer& t, const Json& root) {
   if (model == root.end() || !model->is_object())
     return bad("There is no \"model\"", t.where);
   // Old files leave the type out; only BPE has merges.
-  TRY_ASSIGN(const auto type,
-             json_string_or(*model, "type", model->contains("merges") ? "BPE" : "", t.where));
+  const auto vocab = model->find("vocab");
+  const char* guess = model->contains("merges")                    ? "BPE"
+                      : vocab != model->end() && vocab->is_array() ? "Unigram"
+                                                                   : "WordLevel";
+  TRY_ASSIGN(const auto type, json_string_or(*model, "type", guess, t.where));
   if (type != "BPE")
     return Error{"unsupported",
                  "The tokenizer model \"" + type + "\" is not supported; only BPE is", t.where};
@@ -333,6 +336,9 @@ Result<void> load_config(HfTokenizer& t, const std::filesystem::path& folder,
     if (add_eos)
       t.suffix.push_back(t.eos_id);
   }
+  // What the tokenizer puts in front of every text is its BOS, whatever the configuration names.
+  if (t.prefix.size() == 1)
+    t.bos_id = t.prefix[0];
   return load_chat_template(t, config, folder, where);
 }
 

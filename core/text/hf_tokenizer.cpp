@@ -45,7 +45,8 @@ std::string HfTokenizer::decode(std::span<const std::int32_t> ids, bool skip_spe
 }
 
 std::string HfTokenizer::piece(std::int32_t id) const {
-  if (token_kind(id) == TokenKind::control || token_kind(id) == TokenKind::unused)
+  const AddedToken* token = added.find(id);
+  if (token_kind(id) == TokenKind::unused || (token && token->special))
     return {};
   std::vector<std::string> texts{tokens[std::size_t(id)]};
   for (const auto& step : decoder)

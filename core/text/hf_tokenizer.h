@@ -41,6 +41,7 @@ struct HfTokenizer final : Tokenizer {
   bool adds_eos() const override;
   std::string chat_template() const override { return template_text; }
   Result<GgufMetadata> to_gguf(std::int64_t rows) const override;
+  std::vector<std::string> gguf_notes() const override;
 };
 
 Result<std::shared_ptr<const Tokenizer>> load_hf_tokenizer(const std::filesystem::path& folder);

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "core/text/tokenizer.h"
+
+#include "core/text/gguf_tokenizer.h"
 #include "core/text/hf_tokenizer.h"
 
 namespace bitlathe {
@@ -8,13 +11,9 @@ Tokenizer::from_folder(const std::filesystem::path& folder) {
   return text::load_hf_tokenizer(folder);
 }
 
-Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const GgufMetadata&,
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const GgufMetadata& metadata,
                                                               const std::string& where) {
-  return Error{"unsupported", "Tokenizers of GGUF files are not read yet", where};
-}
-
-Result<GgufMetadata> text::HfTokenizer::to_gguf(std::int64_t) const {
-  return Error{"unsupported", "Tokenizers are not written to GGUF yet", where};
+  return text::load_gguf_tokenizer(metadata, where);
 }
 
 } // namespace bitlathe

@@ -59,6 +59,9 @@ class Tokenizer {
   /// The tokenizer.* metadata of a GGUF with `rows` embedding rows (fillers added for ids without a
   /// token).
   virtual Result<GgufMetadata> to_gguf(std::int64_t rows) const = 0;
+  /// Where llama.cpp will tokenize differently with those keys than this tokenizer does, one
+  /// sentence each; empty: nowhere that is known.
+  virtual std::vector<std::string> gguf_notes() const { return {}; }
 };
 
 } // namespace bitlathe
