@@ -99,13 +99,17 @@ class Decoder final : public Engine {
   }
 
  private:
+  void tell_tap(const Linear& w, const float* x, std::int64_t n) const {
+    if (tap_ && w.module->linear && w.module->weight.cols == w.cols()) // not a tied head
+      tap_(*w.module, x, n);
+  }
+
   Result<void> product(const Linear& w, const float* x, std::int64_t n, std::vector<float>& y,
                        const Feedback* feedback) {
     if (feedback && feedback->stopped())
       return cancelled_error();
     y.resize(std::size_t(n * w.rows()));
-    if (tap_ && w.module->linear)
-      tap_(*w.module, x, n);
+    tell_tap(w, x, n);
     TRY(w.int8 ? compute_.matmul_int8(x, n, *w.loaded, y.data())
                : compute_.matmul(x, n, *w.loaded, y.data()));
     if (!w.bias.empty())
@@ -166,8 +170,8 @@ class Decoder final : public Engine {
       return {};
     rms_norm(x_.data() + from * hidden, weights_.final_norm.data(), n - from, hidden,
              spec_.norm_eps, h_.data() + from * hidden);
-    if (tap_ && weights_.head.module->linear && wanted == n) { // nobody wants the product
-      tap_(*weights_.head.module, h_.data(), n);
+    if (tap_ && wanted == n) { // nobody wants the product
+      tell_tap(weights_.head, h_.data(), n);
       return {};
     }
     // As many positions at a time as fit 64 MiB.
