@@ -114,6 +114,8 @@ void AddedTokens::cut(Piece piece, const TextTrie& trie, bool parse_special,
           (end < text.size() && is_word(next_char(text, behind))))
         continue;
     }
+    if (token.left_strip)
+      begin = std::max(begin, done);
     while (token.left_strip && begin > done) {
       const std::size_t last = previous_char(text, begin);
       std::size_t pos = last;
@@ -127,11 +129,11 @@ void AddedTokens::cut(Piece piece, const TextTrie& trie, bool parse_special,
         break;
       end = next;
     }
-    begin = std::max(begin, done);
     if (begin > done)
       add(done, begin, -1);
-    add(begin, std::max(begin, end), token.id);
-    done = std::max(done, end);
+    if (end > begin) // the spaces of the token before may have taken it all
+      add(begin, end, token.id);
+    done = end; // may lie before the end of the token before, like in the reference
   }
   if (done == 0)
     out.push_back(std::move(piece));

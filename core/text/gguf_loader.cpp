@@ -210,16 +210,24 @@ Result<std::shared_ptr<const Tokenizer>> load_gguf_tokenizer(const GgufMetadata&
     t.bpe.prepare();
   }
   const auto count = t.tokens.size();
-  TRY_ASSIGN(t.bos_id,
-             token_id(metadata, "tokenizer.ggml.bos_token_id", t.spm ? 1 : 11, count, where));
-  TRY_ASSIGN(t.eos_id,
-             token_id(metadata, "tokenizer.ggml.eos_token_id", t.spm ? 2 : 11, count, where));
-  TRY_ASSIGN(t.unk_id,
-             token_id(metadata, "tokenizer.ggml.unknown_token_id", t.spm ? 0 : -1, count, where));
-  TRY_ASSIGN(t.pad_id, token_id(metadata, "tokenizer.ggml.padding_token_id", -1, count, where));
   TRY_ASSIGN(t.add_bos,
              flag(metadata, "tokenizer.ggml.add_bos_token", t.spm || pre.add_bos, where));
   TRY_ASSIGN(t.add_eos, flag(metadata, "tokenizer.ggml.add_eos_token", false, where));
+  // llama.cpp falls back to ids 1 and 2 for "llama", and to 11 for "gpt2", where it stands for some
+  // letter or sign unless the file is an old Falcon: only taken when a text cannot do without.
+  TRY_ASSIGN(t.bos_id, token_id(metadata, "tokenizer.ggml.bos_token_id",
+                                t.spm       ? 1
+                                : t.add_bos ? 11
+                                            : -1,
+                                count, where));
+  TRY_ASSIGN(t.eos_id, token_id(metadata, "tokenizer.ggml.eos_token_id",
+                                t.spm       ? 2
+                                : t.add_eos ? 11
+                                            : -1,
+                                count, where));
+  TRY_ASSIGN(t.unk_id,
+             token_id(metadata, "tokenizer.ggml.unknown_token_id", t.spm ? 0 : -1, count, where));
+  TRY_ASSIGN(t.pad_id, token_id(metadata, "tokenizer.ggml.padding_token_id", -1, count, where));
   TRY_ASSIGN(t.add_space_prefix, flag(metadata, "tokenizer.ggml.add_space_prefix", t.spm, where));
   if ((t.add_bos && t.bos_id < 0) || (t.add_eos && t.eos_id < 0))
     return bad("A token is to be added to every text (add_bos_token, add_eos_token), but its id is "
