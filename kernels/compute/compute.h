@@ -145,6 +145,7 @@ struct VulkanOptions {
   std::uint64_t memory_cap = 0; ///< bytes, 0 = what the device offers
   bool force_staging = false;   ///< test switch: copy through staging even on unified memory
   std::uint64_t max_range = 0;  ///< test switch: pretend maxStorageBufferRange is this small
+  bool plain = false;           ///< test switch: use no optional feature of the device
   std::string cache_dir;        ///< pipeline cache; empty: none
   std::uint64_t lose_after =
       0; ///< test switch: report device loss after this many submissions, 0 = never

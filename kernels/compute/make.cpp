@@ -3,6 +3,8 @@
 #include "kernels/compute/vulkan_devices.h"
 #include "kernels/cpu/isa.h"
 
+#include <cstdlib>
+
 namespace bitlathe {
 
 namespace {
@@ -24,6 +26,10 @@ Result<std::unique_ptr<Compute>> make_compute(std::string_view backend,
                  "There is no backend \"" + std::string(backend) +
                      "\"; it must be auto, cpu or vulkan",
                  {}};
+  // A device asked for by name is an override: it works or it is an error.
+  const char* wanted = std::getenv("BITLATHE_GPU");
+  if (!options.device.empty() || (wanted && *wanted))
+    return make_vulkan_compute(options);
   for (const DeviceInfo& device : list_vulkan_devices()) {
     if (!worth_choosing(device))
       continue;
