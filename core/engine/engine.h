@@ -23,8 +23,10 @@ using ActivationTap =
     std::function<void(const Module& module, const float* x, std::int64_t tokens)>;
 
 struct EngineOptions {
-  std::string activations;    ///< empty: as stored per module; else for every quantized linear
-  std::optional<KvScheme> kv; ///< nullopt: as recorded with the checkpoint
+  std::string activations; ///< empty: as stored per module; else for every quantized linear
+  /// nullopt: as recorded with the checkpoint; f32 for an unquantized one with nothing but the
+  /// default recorded, so that a reference run has the logits of its weights.
+  std::optional<KvScheme> kv;
   ActivationTap tap;
   bool round_weights_to_f16 =
       false; ///< run with the weights rounded to f16 (bf16 for an f16 source)

@@ -2,6 +2,7 @@
 // The CPU backend: parallel loops over rows around the kernels of one instruction set.
 #include "kernels/base/parallel.h"
 #include "kernels/compute/compute.h"
+#include "kernels/compute/cpu_matmul.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/quant/gguf_search.h"
@@ -10,6 +11,7 @@
 #include <cmath>
 #include <limits>
 #include <unistd.h>
+#include <utility>
 
 namespace bitlathe {
 
@@ -130,22 +132,33 @@ class CpuCompute final : public Compute {
                          const Feedback* feedback) override {
     if (counts.empty() || counts.size() > (1u << 20))
       return bad("A histogram needs 1 to 1048576 bins");
-    if (!(lo < hi))
-      return bad("A histogram needs a lower end below its upper end");
     const auto bins = std::int32_t(counts.size());
     const float inv = float(bins) / (hi - lo);
+    if (!(lo < hi) || !std::isfinite(inv) || inv == 0)
+      return bad("A histogram needs two finite ends, the lower below the upper");
+    // Counters of one piece are 32 bits wide: no piece may hold more values.
+    constexpr std::int64_t most_values = std::int64_t(1) << 31;
+    const std::int64_t most_rows =
+        std::max<std::int64_t>(1, most_values / std::max<std::int64_t>(1, w.cols));
+    if (w.cols > most_values)
+      return bad("A histogram takes rows of at most 2147483648 values");
+    const std::size_t stride = counts.size() + 1;
     std::mutex mutex;
     const bool done = parallel_for(
         w.rows, row_grain(w.cols),
         [&](std::int64_t begin, std::int64_t end) {
-          std::vector<std::uint64_t> own(counts.size());
-          for (std::int64_t row = begin; row < end; ++row)
-            for_row(k_, w, row, [&](const float* x, std::int64_t, std::int64_t n) {
-              k_.histogram(x, n, lo, hi, inv, bins, own.data());
-            });
-          const std::lock_guard lock(mutex);
-          for (std::size_t i = 0; i < own.size(); ++i)
-            counts[i] += own[i];
+          std::vector<std::uint32_t> own(stride * cpu::histogram_copies);
+          while (begin < end) {
+            const std::int64_t until = std::min(end, begin + most_rows);
+            for (; begin < until; ++begin)
+              for_row(k_, w, begin, [&](const float* x, std::int64_t, std::int64_t n) {
+                k_.histogram(x, n, lo, hi, inv, bins, own.data());
+              });
+            const std::lock_guard lock(mutex);
+            for (std::size_t copy = 0; copy < cpu::histogram_copies; ++copy)
+              for (std::size_t i = 0; i < counts.size(); ++i)
+                counts[i] += std::exchange(own[copy * stride + i], 0);
+          }
         },
         feedback);
     return finished(done);
@@ -358,15 +371,7 @@ class CpuCompute final : public Compute {
 
   Result<void> matmul(const float* x, std::int64_t m, const LoadedMatrix& loaded,
                       float* y) override {
-    const MatrixView& w = static_cast<const CpuMatrix&>(loaded).view;
-    parallel_for(w.rows, row_grain(w.cols * m), [&](std::int64_t begin, std::int64_t end) {
-      std::vector<float> row(std::size_t(w.cols));
-      for (std::int64_t r = begin; r < end; ++r) {
-        w.layout->decode(w, r, 0, w.cols, row.data());
-        for (std::int64_t t = 0; t < m; ++t)
-          k_.dot_rows(x + t * w.cols, row.data(), w.cols, 1, w.cols, y + t * w.rows + r);
-      }
-    });
+    cpu_matmul(k_, static_cast<const CpuMatrix&>(loaded).view, x, m, y);
     return {};
   }
 
@@ -378,46 +383,7 @@ class CpuCompute final : public Compute {
                    "Products with int8 activations need integer codes, not layout " +
                        std::string(w.layout->id),
                    {}};
-    const std::int64_t groups = w.groups();
-    std::vector<std::int8_t> q(std::size_t(m * w.cols));
-    std::vector<std::int32_t> sums(std::size_t(m * groups));
-    std::vector<float> scale(static_cast<std::size_t>(m));
-    parallel_for(m, row_grain(w.cols), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t t = begin; t < end; ++t) {
-        const float* v = x + t * w.cols;
-        float absmax = 0;
-        for (std::int64_t i = 0; i < w.cols; ++i)
-          absmax = std::max(absmax, std::fabs(v[i]));
-        const float s = absmax > 0 ? absmax / 127.0f : 1.0f, inverse = 1.0f / s;
-        scale[std::size_t(t)] = s;
-        for (std::int64_t i = 0; i < w.cols; ++i) {
-          const float code = std::clamp(v[i] * inverse, -127.0f, 127.0f);
-          q[std::size_t(t * w.cols + i)] = std::int8_t(std::lrint(code));
-          sums[std::size_t(t * groups + i / w.group)] += q[std::size_t(t * w.cols + i)];
-        }
-      }
-    });
-    parallel_for(w.rows, row_grain(w.cols * m), [&](std::int64_t begin, std::int64_t end) {
-      std::vector<std::uint8_t> codes(std::size_t(w.cols));
-      const std::int64_t stride = int_row_bytes(w.cols, w.bits);
-      for (std::int64_t r = begin; r < end; ++r) {
-        k_.unpack(reinterpret_cast<const std::uint8_t*>(w.codes.data()) + r * stride, stride,
-                  w.bits, 0, w.cols, codes.data());
-        for (std::int64_t t = 0; t < m; ++t) {
-          float sum = 0;
-          for (std::int64_t g = 0; g < groups; ++g) {
-            const std::int64_t first = g * w.group, n = std::min(w.group, w.cols - first);
-            const std::int64_t at = w.per_tensor ? 0 : r * groups + g;
-            const int zero = w.symmetric ? 1 << (w.bits - 1) : int(w.zeros[std::size_t(at)]);
-            const std::int32_t dot =
-                k_.dot_u8s8(codes.data() + first, q.data() + t * w.cols + first, n) -
-                zero * sums[std::size_t(t * groups + g)];
-            sum += load_float(w.float_type, w.scales.data(), at) * float(dot);
-          }
-          y[t * w.rows + r] = sum * scale[std::size_t(t)];
-        }
-      }
-    });
+    cpu_matmul_int8(k_, w, x, m, y);
     return {};
   }
 

@@ -12,7 +12,18 @@
 namespace bitlathe {
 
 namespace cpu {
-extern const Kernels scalar_kernels;
+namespace scalar {
+extern const Kernels kernels;
+}
+namespace avx2 {
+extern const Kernels kernels;
+}
+namespace avx512 {
+extern const Kernels kernels;
+}
+namespace avx512vnni {
+extern const Kernels kernels;
+}
 } // namespace cpu
 
 std::string_view isa_name(Isa isa) {
@@ -35,7 +46,7 @@ std::vector<Isa> supported_isas() {
     // __builtin_cpu_supports also asks the operating system whether it keeps the registers.
     __builtin_cpu_init();
     if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-          __builtin_cpu_supports("f16c")))
+          __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c")))
       return isas;
     isas.push_back(Isa::avx2);
     if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -94,7 +105,19 @@ Result<void> check_environment() {
   return {};
 }
 
-const cpu::Kernels& cpu_kernels(Isa) { return cpu::scalar_kernels; }
+const cpu::Kernels& cpu_kernels(Isa isa) {
+  switch (isa) {
+  case Isa::scalar:
+    return cpu::scalar::kernels;
+  case Isa::avx2:
+    return cpu::avx2::kernels;
+  case Isa::avx512:
+    return cpu::avx512::kernels;
+  case Isa::avx512vnni:
+    return cpu::avx512vnni::kernels;
+  }
+  return cpu::scalar::kernels;
+}
 
 const cpu::Kernels& active_cpu_kernels() {
   static const cpu::Kernels& active = [&]() -> const cpu::Kernels& {

@@ -29,6 +29,12 @@ struct ErrorState {
   float max_abs[lanes];
 };
 
+/// Copies of every counter in a histogram: repeated values do not wait for each other's stores.
+constexpr int histogram_copies = 4;
+
+/// Functions of one value: for the exactness of each see kernels/nn/nn.h.
+enum : int { act_silu, act_gelu, act_gelu_tanh, act_gelu_quick, act_relu };
+
 struct Kernels {
   const char* isa;
 
@@ -39,9 +45,10 @@ struct Kernels {
   // Statistics. `n` is a multiple of 16 except in the last call for a state.
   void (*moments)(const float* x, std::int64_t n, MomentState* state);
   void (*errors)(const float* w, const float* v, std::int64_t n, ErrorState* state);
-  /// counts[i] += 1 for finite x in [lo, hi], i = min(trunc((x - lo) * inv), bins - 1).
+  /// counts[i] += 1 for x in [lo, hi], i = min(trunc((x - lo) * inv), bins - 1); all others go to
+  /// i = bins. `counts` holds histogram_copies times bins + 1 counters, to be added up.
   void (*histogram)(const float* x, std::int64_t n, float lo, float hi, float inv,
-                    std::int32_t bins, std::uint64_t* counts);
+                    std::int32_t bins, std::uint32_t* counts);
   /// Smallest and largest of n > 0 values, both NaN when one is NaN; never -0.
   void (*range)(const float* x, std::int64_t n, float* lo, float* hi);
 
@@ -55,9 +62,9 @@ struct Kernels {
                  std::int64_t n, std::uint8_t* out);
   /// out = scale * float(u - zero)
   void (*dequantize)(const std::uint8_t* codes, std::int64_t n, float scale, int zero, float* out);
-  /// For each of `k` grids the sum in column order of weight * (x - decode(encode(x)))^2: the
-  /// difference in f32, everything after it in f64. Arrays hold k entries padded to 16; `weight`
-  /// may be null.
+  /// For each of `k` grids (a multiple of 16) the sum in column order of
+  /// weight * (x - decode(encode(x)))^2: the difference in f32, everything after it in f64.
+  /// `weight` may be null.
   void (*grid_errors)(const float* x, const float* weight, std::int64_t n, const float* scale,
                       const float* inverse, const std::int32_t* zero, int bits, std::int64_t k,
                       double* out);
@@ -70,13 +77,53 @@ struct Kernels {
   void (*encode_q4_0)(const float* x, std::int64_t n_blocks, std::uint8_t* out);
   void (*encode_q4_1)(const float* x, std::int64_t n_blocks, std::uint8_t* out);
 
-  // Products: f32 sums whose order may differ between instruction sets, but not between thread
-  // counts.
+  // Products with f32 sums, whose order (and fusing) may differ between instruction sets, but not
+  // between thread counts.
   /// out[r] = sum of x[i] * w[r * stride + i]
   void (*dot_rows)(const float* x, const float* w, std::int64_t n, std::int64_t rows,
                    std::int64_t stride, float* out);
+  /// acc[j] += sum over i of weight[i] * v[i * dim + j]
+  void (*weighted_sum)(const float* weight, const float* v, std::int64_t n, std::int64_t dim,
+                       float* acc);
+  /// One packed row times x, decoded in registers. Groups are a multiple of 32 columns or the whole
+  /// row; `zeros` is null when all are 2^(bits-1).
+  float (*gemv_float)(int type, const void* w, const float* x, std::int64_t n);
+  /// x in blocks of 32, even columns before odd ones, padded with zeros (split_pairs).
+  float (*gemv_int4)(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
+                     const float* scales, const std::uint8_t* zeros);
+  float (*gemv_int8)(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
+                     const float* scales, const std::uint8_t* zeros);
+  float (*gemv_q8_0)(const std::uint8_t* blocks, const float* x, std::int64_t n);
+  float (*gemv_q4_0)(const std::uint8_t* blocks, const float* x, std::int64_t n);
+
+  // Blocked products. A panel holds `tile_tokens` tokens, interleaved: panel[k][token].
+  int tile_tokens, tile_rows;
+  /// c[r][token] += sum over k of w[r * stride + k] * panel[k][token], rows <= tile_rows.
+  void (*gemm_tile)(const float* panel, const float* w, std::int64_t stride, std::int64_t k,
+                    std::int64_t rows, float* c);
+
+  // Integer products. Codes take `int8_unit` bytes each, both in a panel ([k / step][token][step],
+  // step = 4 / int8_unit) and in rows of weights.
+  int int8_unit;
+  void (*widen_u8)(const std::uint8_t* codes, std::int64_t n, void* out); ///< n multiple of 16
+  /// One group: c[r][token] += scale[r] * float(sum of u * q - zero[r] * sums[token]); the sum is
+  /// exact. k is a multiple of 4, `stride` counts codes.
+  void (*gemm_int8_tile)(const void* panel, const void* w, std::int64_t stride, std::int64_t k,
+                         std::int64_t rows, const float* scale, const std::int32_t* zero,
+                         const std::int32_t* sums, float* c);
   /// Exact sum of a[i] * b[i].
   std::int32_t (*dot_u8s8)(const std::uint8_t* a, const std::int8_t* b, std::int64_t n);
+  /// Symmetric int8 codes of one token: s = absmax / 127 (1 for zeros), q = clamp(rne(x * (1 / s)),
+  /// -127, 127). Returns s, or NaN when there is one in x. The same on every instruction set.
+  float (*quantize_token)(const float* x, std::int64_t n, std::int8_t* out);
+
+  // Functions of values.
+  /// out[i] = f(x[i]), times up[i] unless `up` is null.
+  void (*activate)(int kind, const float* x, const float* up, std::int64_t n, float* out);
+  /// x[i] = exp(x[i] * scale - shift); returns their sum.
+  float (*exp_sum)(float* x, std::int64_t n, float scale, float shift);
+  /// The largest of n > 0 values.
+  float (*largest)(const float* x, std::int64_t n);
 };
 
 } // namespace bitlathe::cpu

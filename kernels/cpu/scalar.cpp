@@ -88,12 +88,14 @@ void errors(const float* w, const float* v, std::int64_t n, ErrorState* s) {
 }
 
 void histogram(const float* x, std::int64_t n, float lo, float hi, float inv, std::int32_t bins,
-               std::uint64_t* counts) {
+               std::uint32_t* counts) {
   for (std::int64_t i = 0; i < n; ++i) {
-    if (!(x[i] >= lo && x[i] <= hi)) // NaN fails both
-      continue;
-    const float at = (x[i] - lo) * inv;
-    counts[at < float(bins) ? std::int32_t(at) : bins - 1] += 1;
+    std::int32_t index = bins;
+    if (x[i] >= lo && x[i] <= hi) { // NaN fails both
+      const float at = (x[i] - lo) * inv;
+      index = at < float(bins) ? std::int32_t(at) : bins - 1;
+    }
+    ++counts[i % histogram_copies * (std::int64_t(bins) + 1) + index];
   }
 }
 
@@ -216,8 +218,9 @@ void encode_q8_0(const float* x, std::int64_t n_blocks, std::uint8_t* out) {
     const float d = largest / 127.0f, id = d != 0.0f ? 1.0f / d : 0.0f;
     store_half(out, d);
     for (int j = 0; j < 32; ++j) {
-      const int q = limited(std::fabs(x[j]) * id + 0.5f, 127.0f);
-      out[2 + j] = std::uint8_t(std::int8_t(x[j] < 0 ? -q : q));
+      const float v = x[j] * id;
+      const float q = std::round(std::fabs(v) < 127.0f ? std::fabs(v) : 127.0f);
+      out[2 + j] = std::uint8_t(std::int8_t(v >= 0 ? q : -q));
     }
   }
 }
@@ -267,6 +270,165 @@ void dot_rows(const float* x, const float* w, std::int64_t n, std::int64_t rows,
   }
 }
 
+void weighted_sum(const float* weight, const float* v, std::int64_t n, std::int64_t dim,
+                  float* acc) {
+  for (std::int64_t i = 0; i < n; ++i)
+    for (std::int64_t j = 0; j < dim; ++j)
+      acc[j] += weight[i] * v[i * dim + j];
+}
+
+/// Sum over lanes, as dot_rows does it.
+template <class Term> float lane_sum(std::int64_t n, Term term) {
+  float sum[lanes] = {};
+  for (std::int64_t i = 0; i < n; ++i)
+    sum[i % lanes] += term(i);
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l)
+      sum[l] += sum[l + half];
+  return sum[0];
+}
+
+float gemv_float(int type, const void* w, const float* x, std::int64_t n) {
+  const auto* bytes = static_cast<const std::uint8_t*>(w);
+  const std::int64_t size = type == type_f32 ? 4 : 2;
+  return lane_sum(n, [=](std::int64_t i) { return x[i] * load(type, bytes + i * size); });
+}
+
+template <class Code>
+float gemv_groups(std::int64_t n, std::int64_t group, const float* scales,
+                  const std::uint8_t* zeros, int middle, const float* x, Code code) {
+  float total = 0;
+  for (std::int64_t first = 0, g = 0; first < n; first += group, ++g) {
+    const std::int64_t count = first + group < n ? group : n - first;
+    const int zero = zeros ? zeros[g] : middle;
+    total += scales[g] * lane_sum(count, [=](std::int64_t i) {
+               return x[first + i] * float(code(first + i) - zero);
+             });
+  }
+  return total;
+}
+
+float gemv_int4(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
+                const float* scales, const std::uint8_t* zeros) {
+  float plain[32];
+  float total = 0;
+  // x comes in blocks of 32 with even columns first: put each block back in order.
+  for (std::int64_t first = 0; first < n; first += 32) {
+    const std::int64_t count = n - first < 32 ? n - first : 32, g = first / group;
+    for (int i = 0; i < 32; ++i)
+      plain[i] = x[first + (i % 2) * 16 + i / 2];
+    total += gemv_groups(count, 32, scales + g, zeros ? zeros + g : nullptr, 8, plain,
+                         [=](std::int64_t i) {
+                           const int two = codes[(first + i) / 2];
+                           return i % 2 ? two >> 4 : two & 15;
+                         });
+  }
+  return total;
+}
+
+float gemv_int8(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
+                const float* scales, const std::uint8_t* zeros) {
+  return gemv_groups(n, group, scales, zeros, 128, x,
+                     [=](std::int64_t i) { return int(codes[i]); });
+}
+
+float gemv_q8_0(const std::uint8_t* b, const float* x, std::int64_t n) {
+  float total = 0, values[32];
+  for (std::int64_t i = 0; i < n; i += 32, b += 34) {
+    decode_q8_0(b, 1, values);
+    total += lane_sum(32, [&](std::int64_t j) { return values[j] * x[i + j]; });
+  }
+  return total;
+}
+
+float gemv_q4_0(const std::uint8_t* b, const float* x, std::int64_t n) {
+  float total = 0, values[32];
+  for (std::int64_t i = 0; i < n; i += 32, b += 18) {
+    decode_q4_0(b, 1, values);
+    total += lane_sum(32, [&](std::int64_t j) { return values[j] * x[i + j]; });
+  }
+  return total;
+}
+
+constexpr int tokens = 16, most_rows = 4;
+
+void gemm_tile(const float* panel, const float* w, std::int64_t stride, std::int64_t k,
+               std::int64_t rows, float* c) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t i = 0; i < k; ++i)
+      for (int t = 0; t < tokens; ++t)
+        c[r * tokens + t] += w[r * stride + i] * panel[i * tokens + t];
+}
+
+void widen_u8(const std::uint8_t* codes, std::int64_t n, void* out) {
+  std::memcpy(out, codes, std::size_t(n));
+}
+
+void gemm_int8_tile(const void* panel, const void* w, std::int64_t stride, std::int64_t k,
+                    std::int64_t rows, const float* scale, const std::int32_t* zero,
+                    const std::int32_t* sums, float* c) {
+  const auto* u = static_cast<const std::uint8_t*>(w);
+  const auto* q = static_cast<const std::int8_t*>(panel);
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (int t = 0; t < tokens; ++t) {
+      std::int32_t sum = 0;
+      for (std::int64_t i = 0; i < k; ++i)
+        sum += std::int32_t(u[r * stride + i]) * q[(i / 4 * tokens + t) * 4 + i % 4];
+      c[r * tokens + t] += scale[r] * float(sum - zero[r] * sums[t]);
+    }
+}
+
+float quantize_token(const float* x, std::int64_t n, std::int8_t* out) {
+  float absmax = 0;
+  bool nan = false;
+  for (std::int64_t i = 0; i < n; ++i) {
+    nan = nan || std::isnan(x[i]);
+    absmax = std::fabs(x[i]) > absmax ? std::fabs(x[i]) : absmax;
+  }
+  const float s = absmax > 0 ? absmax / 127.0f : 1.0f, r = 1.0f / s;
+  for (std::int64_t i = 0; i < n; ++i) {
+    float code = x[i] * r;
+    code = code > -127.0f ? code : -127.0f; // also NaN
+    code = code < 127.0f ? code : 127.0f;
+    out[i] = std::int8_t(rne(code));
+  }
+  return nan ? std::numeric_limits<float>::quiet_NaN() : s;
+}
+
+float value_of(int kind, float x) {
+  switch (kind) {
+  case act_silu:
+    return x / (1.0f + std::exp(-x));
+  case act_gelu:
+    return 0.5f * x * std::erfc(-x * 0.70710678118654752f);
+  case act_gelu_tanh:
+    return x / (1.0f + std::exp(-1.5957691216057308f * (x + 0.044715f * x * x * x)));
+  case act_gelu_quick:
+    return x / (1.0f + std::exp(-1.702f * x));
+  default:
+    return x < 0 ? 0.0f : x;
+  }
+}
+
+void activate(int kind, const float* x, const float* up, std::int64_t n, float* out) {
+  for (std::int64_t i = 0; i < n; ++i)
+    out[i] = value_of(kind, x[i]) * (up ? up[i] : 1.0f);
+}
+
+float exp_sum(float* x, std::int64_t n, float scale, float shift) {
+  float sum = 0;
+  for (std::int64_t i = 0; i < n; ++i)
+    sum += x[i] = std::exp(x[i] * scale - shift);
+  return sum;
+}
+
+float largest(const float* x, std::int64_t n) {
+  float most = x[0];
+  for (std::int64_t i = 0; i < n; ++i)
+    most = x[i] > most ? x[i] : most;
+  return most;
+}
+
 std::int32_t dot_u8s8(const std::uint8_t* a, const std::int8_t* b, std::int64_t n) {
   std::int32_t sum = 0;
   for (std::int64_t i = 0; i < n; ++i)
@@ -276,10 +438,46 @@ std::int32_t dot_u8s8(const std::uint8_t* a, const std::int8_t* b, std::int64_t 
 
 } // namespace
 
-extern const Kernels scalar_kernels;
-const Kernels scalar_kernels{"scalar",    to_f32,      from_f32,    moments,     errors,
-                             histogram,   range,       encode,      pack,        unpack,
-                             dequantize,  grid_errors, decode_q8_0, decode_q4_0, decode_q4_1,
-                             encode_q8_0, encode_q4_0, encode_q4_1, dot_rows,    dot_u8s8};
+namespace scalar {
+extern const Kernels kernels;
+const Kernels kernels{
+    .isa = "scalar",
+    .to_f32 = to_f32,
+    .from_f32 = from_f32,
+    .moments = moments,
+    .errors = errors,
+    .histogram = histogram,
+    .range = range,
+    .encode = encode,
+    .pack = pack,
+    .unpack = unpack,
+    .dequantize = dequantize,
+    .grid_errors = grid_errors,
+    .decode_q8_0 = decode_q8_0,
+    .decode_q4_0 = decode_q4_0,
+    .decode_q4_1 = decode_q4_1,
+    .encode_q8_0 = encode_q8_0,
+    .encode_q4_0 = encode_q4_0,
+    .encode_q4_1 = encode_q4_1,
+    .dot_rows = dot_rows,
+    .weighted_sum = weighted_sum,
+    .gemv_float = gemv_float,
+    .gemv_int4 = gemv_int4,
+    .gemv_int8 = gemv_int8,
+    .gemv_q8_0 = gemv_q8_0,
+    .gemv_q4_0 = gemv_q4_0,
+    .tile_tokens = tokens,
+    .tile_rows = most_rows,
+    .gemm_tile = gemm_tile,
+    .int8_unit = 1,
+    .widen_u8 = widen_u8,
+    .gemm_int8_tile = gemm_int8_tile,
+    .dot_u8s8 = dot_u8s8,
+    .quantize_token = quantize_token,
+    .activate = activate,
+    .exp_sum = exp_sum,
+    .largest = largest,
+};
+} // namespace scalar
 
 } // namespace bitlathe::cpu

@@ -61,11 +61,8 @@ void run(const Shape& s, std::int64_t kv_head, std::int64_t token, std::int64_t 
         continue;
       k.dot_rows(s.q + (t * s.heads + head) * dim, decoded.data() + begin * dim, dim, end - begin,
                  dim, row + begin);
-      float largest = partial[r].max;
-      for (std::int64_t i = begin; i < end; ++i) {
-        row[i] *= s.scale;
-        largest = std::max(largest, row[i]);
-      }
+      const float found = k.largest(row + begin, end - begin) * s.scale;
+      const float largest = std::max(partial[r].max, found);
       const float correction = std::exp(partial[r].max - largest);
       if (correction != 1.0f) {
         partial[r].sum *= correction;
@@ -73,23 +70,12 @@ void run(const Shape& s, std::int64_t kv_head, std::int64_t token, std::int64_t 
           acc[r * dim + i] *= correction;
       }
       partial[r].max = largest;
-      for (std::int64_t i = begin; i < end; ++i) {
-        row[i] = std::exp(row[i] - largest);
-        partial[r].sum += row[i];
-      }
+      partial[r].sum += k.exp_sum(row + begin, end - begin, s.scale, largest);
     }
     decode_kv_rows(cache.value_layout, cache.values.data() + at * cache.value_layout.row_bytes, n,
                    decoded.data());
-    for (std::int64_t r = 0; r < rows; ++r)
-      for (std::int64_t i = 0; i < n; ++i) {
-        const float weight = scores[std::size_t(r * block + i)];
-        if (weight == 0.0f)
-          continue;
-        const float* value = decoded.data() + i * dim;
-        float* to_row = acc + r * dim;
-        for (std::int64_t j = 0; j < dim; ++j)
-          to_row[j] += weight * value[j];
-      }
+    for (std::int64_t r = 0; r < rows; ++r) // unseen positions have weight 0
+      k.weighted_sum(scores.data() + r * block, decoded.data(), n, dim, acc + r * dim);
   }
 }
 

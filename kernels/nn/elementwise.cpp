@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/base/parallel.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/kernels.h"
 #include "kernels/nn/nn.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace bitlathe {
 
@@ -16,39 +17,44 @@ template <class Body> void each(std::int64_t n, std::int64_t grain, Body body) {
   });
 }
 
-constexpr std::int64_t dear = 4096, cheap = 65536; ///< values per piece
+constexpr std::int64_t dear = 16384, cheap = 65536; ///< values per piece
 
-float silu_of(float x) { return x / (1.0f + std::exp(-x)); }
-float gelu_of(float x) { return 0.5f * x * (1.0f + std::erf(x * 0.70710678118654752f)); }
-float gelu_tanh_of(float x) {
-  return 0.5f * x * (1.0f + std::tanh(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+/// Pieces start at multiples of 16, so that a value's lane, and with it the code that computes it,
+/// does not depend on the number of threads.
+void activate(int kind, const float* x, const float* up, std::int64_t n, float* out) {
+  constexpr std::int64_t unit = 16;
+  const auto& k = active_cpu_kernels();
+  parallel_for((n + unit - 1) / unit, dear / unit, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t first = begin * unit, last = std::min(n, end * unit);
+    k.activate(kind, x + first, up ? up + first : nullptr, last - first, out + first);
+  });
 }
 
 } // namespace
 
 void silu_mul(const float* gate, const float* up, std::int64_t n, float* out) {
-  each(n, dear, [=](std::int64_t i) { out[i] = silu_of(gate[i]) * up[i]; });
+  activate(cpu::act_silu, gate, up, n, out);
 }
 void gelu_mul(const float* gate, const float* up, std::int64_t n, float* out) {
-  each(n, dear, [=](std::int64_t i) { out[i] = gelu_of(gate[i]) * up[i]; });
+  activate(cpu::act_gelu, gate, up, n, out);
 }
 void gelu_tanh_mul(const float* gate, const float* up, std::int64_t n, float* out) {
-  each(n, dear, [=](std::int64_t i) { out[i] = gelu_tanh_of(gate[i]) * up[i]; });
+  activate(cpu::act_gelu_tanh, gate, up, n, out);
 }
 void gelu(const float* x, std::int64_t n, float* out) {
-  each(n, dear, [=](std::int64_t i) { out[i] = gelu_of(x[i]); });
+  activate(cpu::act_gelu, x, nullptr, n, out);
 }
 void gelu_tanh(const float* x, std::int64_t n, float* out) {
-  each(n, dear, [=](std::int64_t i) { out[i] = gelu_tanh_of(x[i]); });
+  activate(cpu::act_gelu_tanh, x, nullptr, n, out);
 }
 void gelu_quick(const float* x, std::int64_t n, float* out) {
-  each(n, dear, [=](std::int64_t i) { out[i] = x[i] / (1.0f + std::exp(-1.702f * x[i])); });
+  activate(cpu::act_gelu_quick, x, nullptr, n, out);
 }
 void silu(const float* x, std::int64_t n, float* out) {
-  each(n, dear, [=](std::int64_t i) { out[i] = silu_of(x[i]); });
+  activate(cpu::act_silu, x, nullptr, n, out);
 }
 void relu(const float* x, std::int64_t n, float* out) {
-  each(n, cheap, [=](std::int64_t i) { out[i] = x[i] > 0 ? x[i] : 0.0f; });
+  activate(cpu::act_relu, x, nullptr, n, out);
 }
 void add(const float* a, const float* b, std::int64_t n, float* out) {
   each(n, cheap, [=](std::int64_t i) { out[i] = a[i] + b[i]; });

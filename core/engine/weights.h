@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weights of a checkpoint made ready for the forward pass. Internal to core/engine.
+#pragma once
+
+#include "core/engine/engine.h"
+
+namespace bitlathe {
+
+/// One matrix of the model as the engine uses it.
+struct Linear {
+  const Module* module = nullptr; ///< nullptr: not there
+  std::unique_ptr<QTensor> own;   ///< a rounded copy; else the module's own tensor is used
+  const QTensor* weight = nullptr;
+  std::unique_ptr<LoadedMatrix> loaded;
+  std::vector<float> bias; ///< empty: none
+  bool int8 = false;       ///< activations are coded as int8 per token
+
+  std::int64_t rows() const { return weight->rows; }
+  std::int64_t cols() const { return weight->cols; }
+};
+
+struct DecoderLayer {
+  std::vector<float> attention_norm, mlp_norm;
+  Linear q, k, v, o, gate, up, down;
+};
+
+struct DecoderWeights {
+  Linear embedding; ///< not loaded for products: rows are decoded
+  std::vector<DecoderLayer> layers;
+  std::vector<float> final_norm;
+  Linear head;
+  std::uint64_t bytes = 0;  ///< beyond the map
+  std::int64_t largest = 0; ///< values of the largest matrix of a block
+  std::vector<std::string> notes;
+};
+
+/// Errors: "bad-file" for a missing module or a wrong shape, "unsupported" for an activation scheme
+/// that cannot be run.
+Result<DecoderWeights> load_decoder_weights(const Checkpoint& checkpoint, Compute& compute,
+                                            const EngineOptions& options);
+
+} // namespace bitlathe

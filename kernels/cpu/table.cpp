@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/families.h"
+
+#define BITLATHE_TEXT2(x) #x
+#define BITLATHE_TEXT(x) BITLATHE_TEXT2(x)
+
+namespace bitlathe::cpu::BITLATHE_ISA {
+
+extern const Kernels kernels;
+const Kernels kernels{
+    .isa = BITLATHE_TEXT(BITLATHE_ISA),
+    .to_f32 = to_f32,
+    .from_f32 = from_f32,
+    .moments = moments,
+    .errors = errors,
+    .histogram = histogram,
+    .range = range,
+    .encode = encode,
+    .pack = pack,
+    .unpack = unpack,
+    .dequantize = dequantize,
+    .grid_errors = grid_errors,
+    .decode_q8_0 = decode_q8_0,
+    .decode_q4_0 = decode_q4_0,
+    .decode_q4_1 = decode_q4_1,
+    .encode_q8_0 = encode_q8_0,
+    .encode_q4_0 = encode_q4_0,
+    .encode_q4_1 = encode_q4_1,
+    .dot_rows = dot_rows,
+    .weighted_sum = weighted_sum,
+    .gemv_float = gemv_float,
+    .gemv_int4 = gemv_int4,
+    .gemv_int8 = gemv_int8,
+    .gemv_q8_0 = gemv_q8_0,
+    .gemv_q4_0 = gemv_q4_0,
+    .tile_tokens = tile_tokens,
+    .tile_rows = tile_rows,
+    .gemm_tile = gemm_tile,
+    .int8_unit = int8_unit,
+    .widen_u8 = widen_u8,
+    .gemm_int8_tile = gemm_int8_tile,
+    .dot_u8s8 = dot_u8s8,
+    .quantize_token = quantize_token,
+    .activate = activate,
+    .exp_sum = exp_sum,
+    .largest = largest,
+};
+
+} // namespace bitlathe::cpu::BITLATHE_ISA
