@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The command line end to end on the demo model: every verb, the JSON contract, exit codes, and bad
+// inputs that must leave nothing behind.
+#include "core/base/json.h"
+#include "tests/support.h"
+
+#include <cmath>
+#include <QFile>
+#include <QProcess>
+#include <QTemporaryDir>
+#include <QTest>
+#include <unistd.h>
+
+using namespace bitlathe;
+
+namespace {
+
+struct Run {
+  int code = -1;
+  Json json;
+  QString out, err;
+};
+
+Run run(const QStringList& arguments, const QStringList& environment = {}) {
+  QProcess process;
+  auto variables = QProcessEnvironment::systemEnvironment();
+  for (const QString& assignment : environment)
+    variables.insert(assignment.section('=', 0, 0), assignment.section('=', 1));
+  process.setProcessEnvironment(variables);
+  process.start(QString(BITLATHE_BIN_DIR) + "/bitlathe-cli", arguments);
+  Run result;
+  if (!process.waitForFinished(120000))
+    return result;
+  result.code = process.exitStatus() == QProcess::NormalExit ? process.exitCode() : -2;
+  result.out = QString::fromUtf8(process.readAllStandardOutput());
+  result.err = QString::fromUtf8(process.readAllStandardError());
+  if (arguments.contains("--json") && !result.out.isEmpty())
+    result.json = Json::parse(result.out.toStdString(), nullptr, false);
+  return result;
+}
+
+const QString demo = QString::fromStdString(test::demo_model().string());
+
+#define RUN_OK(result, ...)                                                                        \
+  const Run result = run(__VA_ARGS__);                                                             \
+  QVERIFY2(result.code == 0, qPrintable(result.err + result.out));
+
+bool has_keys(const Json& json, const QStringList& keys) {
+  for (const QString& key : keys)
+    if (!json.contains(key.toStdString())) {
+      qWarning("missing key %s", qPrintable(key));
+      return false;
+    }
+  return true;
+}
+
+} // namespace
+
+class TestCli : public QObject {
+  Q_OBJECT
+  QTemporaryDir dir_;
+
+  QString path(const QString& name) const { return dir_.filePath(name); }
+  QString evaluation() const { return demo + "/evaluation.txt"; }
+
+ private Q_SLOTS:
+  void help() {
+    QCOMPARE(run({}).code, 2);
+    QCOMPARE(run({"--help"}).code, 0);
+    RUN_OK(quantize, {"quantize", "--help"});
+    QVERIFY(quantize.out.contains("--exclude"));
+    QCOMPARE(run({"frobnicate"}).code, 2);
+    QCOMPARE(run({"info"}).code, 2);
+    QCOMPARE(run({"info", demo, "extra"}).code, 2);
+    QCOMPARE(run({"info", demo, "--no-such-option"}).code, 2);
+    QCOMPARE(run({"perplexity", demo, "--text", evaluation(), "--context", "many"}).code, 2);
+  }
+
+  void notYetAvailable() {
+    for (const QStringList& arguments :
+         {QStringList{"generate", demo, "--prompt", "a", "--chat"},
+          {"quantize", demo, "-o", path("x"), "--resume"},
+          {"quantize", demo, "-o", path("x"), "--memory-cap", "1G"}}) {
+      const Run result = run(arguments);
+      QCOMPARE(result.code, 2);
+      QVERIFY(result.err.contains("not available yet"));
+    }
+  }
+
+  void devices() {
+    RUN_OK(result, {"devices", "--json"});
+    QVERIFY(!result.json["devices"].empty());
+    QVERIFY(has_keys(result.json["devices"][0],
+                     {"name", "backend", "type", "memory_bytes", "default"}));
+    QCOMPARE(run({"devices", "--json"}, {"BITLATHE_ISA=z80"}).code, 1);
+    RUN_OK(scalar, {"devices", "--json"}, {"BITLATHE_ISA=scalar"});
+    QVERIFY(scalar.out.contains("scalar"));
+    QCOMPARE(run({"devices", "--json"}, {"BITLATHE_THREADS=none"}).code, 1);
+  }
+
+  void info() {
+    RUN_OK(result, {"info", demo, "--json"});
+    QVERIFY(has_keys(result.json, {"format", "architecture", "parameters", "bytes", "modules",
+                                   "tokenizer", "notes"}));
+    QCOMPARE(result.json["architecture"], "llama");
+    QCOMPARE(result.json["tokenizer"]["vocab_size"], 2048);
+    for (const auto& module : result.json["modules"])
+      QVERIFY(has_keys(module, {"name", "role", "shape", "dtype", "scheme", "bytes"}));
+  }
+
+  void stats() {
+    RUN_OK(result,
+           {"stats", demo, "--calibration", demo + "/calibration.txt", "--samples", "2", "--json"});
+    int with_activations = 0;
+    for (const auto& module : result.json["modules"]) {
+      QVERIFY(has_keys(module["weight"],
+                       {"min", "max", "absmax", "mean", "std", "kurtosis", "outlier_fraction"}));
+      with_activations += module.contains("activation");
+    }
+    QVERIFY(with_activations >= 28);
+  }
+
+  void histogram() {
+    const QString png = path("h.png");
+    RUN_OK(result, {"histogram", demo, "--tensor", "model.layers.0.mlp.down_proj.weight", "--bins",
+                    "64", "--png", png, "--json"});
+    QCOMPARE(result.json["counts"].size(), std::size_t(64));
+    QCOMPARE(result.json["edges"].size(), std::size_t(65));
+    std::uint64_t total = 0;
+    for (const auto& count : result.json["counts"])
+      total += count.get<std::uint64_t>();
+    QCOMPARE(total, std::uint64_t(256 * 768)); // every value, not a sample
+    QFile file(png);
+    QVERIFY(file.open(QIODevice::ReadOnly));
+    QVERIFY(file.read(4) == QByteArray("\x89PNG", 4));
+    QCOMPARE(run({"histogram", demo, "--tensor", "nothing", "--json"}).code, 1);
+  }
+
+  void tokenize() {
+    QFile text(path("t.txt"));
+    QVERIFY(text.open(QIODevice::WriteOnly));
+    text.write("Once upon a time");
+    text.close();
+    RUN_OK(result, {"tokenize", demo, "--text", path("t.txt"), "--json"});
+    QVERIFY(!result.json["ids"].empty());
+  }
+
+  void generate() {
+    RUN_OK(result, {"generate", demo, "--prompt", "Once upon a time", "--max-new", "8",
+                    "--logprobs", "3", "--json"});
+    QVERIFY(has_keys(result.json, {"text", "tokens", "tokens_per_second",
+                                   "prompt_tokens_per_second", "peak_rss_bytes", "steps"}));
+    const auto& steps = result.json["steps"];
+    QCOMPARE(steps.size(), result.json["prompt_tokens"].size() + result.json["tokens"].size());
+    QVERIFY(steps[0]["logprob"].is_null());
+    for (std::size_t i = 1; i < steps.size(); ++i) {
+      QVERIFY(steps[i]["logprob"].get<double>() <= 0);
+      QCOMPARE(steps[i]["top"].size(), std::size_t(3));
+    }
+    // Greedy: every new token is the likeliest one.
+    QCOMPARE(steps.back()["top"][0]["id"], steps.back()["id"]);
+    // The same ids through a file give the same continuation.
+    QFile ids(path("ids.json"));
+    QVERIFY(ids.open(QIODevice::WriteOnly));
+    ids.write(QByteArray::fromStdString(result.json["prompt_tokens"].dump()));
+    ids.close();
+    RUN_OK(again, {"generate", demo, "--ids", path("ids.json"), "--max-new", "8", "--json"});
+    QCOMPARE(again.json["tokens"], result.json["tokens"]);
+    RUN_OK(sampled, {"generate", demo, "--prompt", "Once", "--max-new", "8", "--temperature", "0.8",
+                     "--seed", "3", "--kv", "int8,q4_0", "--json"});
+    RUN_OK(sampled_again, {"generate", demo, "--prompt", "Once", "--max-new", "8", "--temperature",
+                           "0.8", "--seed", "3", "--kv", "int8,q4_0", "--json"});
+    QCOMPARE(sampled.json["tokens"], sampled_again.json["tokens"]);
+  }
+
+  void mainJob_data() {
+    QTest::addColumn<QString>("format");
+    QTest::addColumn<QStringList>("options");
+    QTest::addColumn<double>("ratio");
+    QTest::addColumn<double>("tolerance");
+    // Ratios of an independent implementation of the same arithmetic on the whole evaluation text;
+    // 12 windows here.
+    QTest::newRow("int4") << "compressed-tensors"
+                          << QStringList{"--scheme", "int4-g128-asym", "--method", "rtn"} << 1.006
+                          << 0.02;
+    QTest::newRow("int8") << "compressed-tensors"
+                          << QStringList{"--scheme", "int8-channel-sym", "--method", "rtn"}
+                          << 1.0003 << 0.003;
+    QTest::newRow("w8a8") << "compressed-tensors"
+                          << QStringList{"--scheme", "int8-channel-sym", "--activations",
+                                         "int8-token-dynamic"}
+                          << 1.0 << 0.01;
+    QTest::newRow("q4_0") << "gguf" << QStringList{"--scheme", "q4_0", "--method", "rtn"} << 1.015
+                          << 0.03;
+    QTest::newRow("safetensors") << "safetensors" << QStringList{"--scheme", "int8-g32-sym"} << 1.0
+                                 << 0.005;
+  }
+  void mainJob() {
+    QFETCH(QString, format);
+    QFETCH(QStringList, options);
+    QFETCH(double, ratio);
+    QFETCH(double, tolerance);
+    const QString out = path(QString("out-") + QTest::currentDataTag());
+    RUN_OK(quantized,
+           QStringList{"quantize", demo, "-o", out, "--format", format, "--json"} + options);
+    QVERIFY(has_keys(quantized.json, {"output", "format", "bytes_before", "bytes_after",
+                                      "bits_per_weight", "bits_per_quantized_weight", "seconds",
+                                      "peak_rss_bytes", "backend", "modules", "notes"}));
+    for (const auto& module : quantized.json["modules"])
+      QVERIFY(has_keys(
+          module, {"name", "scheme", "method", "reason", "bytes", "mse", "sqnr_db", "cosine"}));
+    const QString output = QString::fromStdString(quantized.json["output"].get<std::string>());
+    QVERIFY(QFile::exists(output));
+    RUN_OK(info, {"info", output, "--json"});
+    RUN_OK(verified, {"verify", output, "--against", demo, "--json"});
+    QVERIFY(verified.json["ok"].get<bool>());
+    QVERIFY(!verified.json["checks"].empty());
+    RUN_OK(compared, {"compare", demo, output, "--text", evaluation(), "--context", "256",
+                      "--chunks", "12", "--json"});
+    const auto& model = compared.json["models"][0];
+    QVERIFY(has_keys(model, {"path", "bytes", "perplexity", "ppl_ratio", "kld_mean", "kld_stderr",
+                             "kld_p99", "top1_agreement"}));
+    QVERIFY2(std::fabs(model["ppl_ratio"].get<double>() - ratio) < tolerance, model.dump().c_str());
+    QVERIFY(model["kld_mean"].get<double>() > 0);
+    QVERIFY(compared.json["noise_floor"].get<double>() >= 0);
+    RUN_OK(perplexity, {"perplexity", output, "--text", evaluation(), "--context", "256",
+                        "--chunks", "12", "--json"});
+    QVERIFY(has_keys(perplexity.json,
+                     {"perplexity", "stderr", "tokens", "seconds", "tokens_per_second"}));
+    QCOMPARE(perplexity.json["tokens"], 12 * 127);
+    QVERIFY(
+        std::fabs(perplexity.json["perplexity"].get<double>() / model["perplexity"].get<double>() -
+                  1) < 1e-5);
+    RUN_OK(generated, {"generate", output, "--prompt", "One day,", "--max-new", "4", "--json"});
+    // The same folder again is refused without --force, and the file keeps its bytes with it.
+    const Run refused =
+        run(QStringList{"quantize", demo, "-o", out, "--format", format, "--json"} + options);
+    QCOMPARE(refused.code, 1);
+    QVERIFY(refused.json["error"]["message"].get<std::string>().find("--force") !=
+            std::string::npos);
+    RUN_OK(forced,
+           QStringList{"quantize", demo, "-o", out, "--format", format, "--force", "--json"} +
+               options);
+  }
+
+  void exportFromKeptResult() {
+    const QString out = path("kept");
+    RUN_OK(quantized, {"quantize", demo, "-o", out, "--scheme", "int4-g32-sym", "--format",
+                       "compressed-tensors,safetensors", "--json"});
+    QCOMPARE(quantized.json["outputs"].size(), std::size_t(2));
+    RUN_OK(gguf, {"export", out, "--format", "gguf", "-o", path("kept-gguf"), "--json"});
+    const QString file = QString::fromStdString(gguf.json["output"].get<std::string>());
+    QVERIFY2(file.endsWith(".gguf") && QFile::exists(file), qPrintable(file));
+    RUN_OK(verified, {"verify", file, "--against", out + "/compressed-tensors", "--json"});
+  }
+
+  void rulesAndDryRun() {
+    RUN_OK(plan, {"quantize", demo, "--dry-run", "--scheme", "int4-g128-asym", "--exclude", "*.0.*",
+                  "*.k_proj", "--set", "*.v_proj=int8-channel-sym:mse", "--param", "mse.steps=8",
+                  "--json"});
+    for (const auto& module : plan.json["modules"]) {
+      const auto name = module["name"].get<std::string>();
+      if (name == "model.layers.1.self_attn.v_proj")
+        QCOMPARE(module["scheme"], "int8-channel-sym");
+      if (name == "model.layers.0.self_attn.v_proj" || name == "model.layers.2.self_attn.k_proj")
+        QCOMPARE(module["scheme"], "bf16");
+      QVERIFY(!module["reason"].get<std::string>().empty());
+    }
+  }
+
+  void calibrationAndStatistics() {
+    for (const QString format : {"own", "imatrix-gguf", "imatrix-dat"}) {
+      const QString file = path("stats-" + format);
+      RUN_OK(calibrated,
+             {"calibrate", demo, "--calibration", demo + "/calibration.txt", "--samples", "4",
+              "--length", "128", "--format", format, "-o", file, "--json"});
+      QCOMPARE(calibrated.json["samples"], 4);
+      QCOMPARE(calibrated.json["tokens"], 512);
+      RUN_OK(quantized, {"quantize", demo, "-o", path("q-" + format), "--scheme", "int3-g128-asym",
+                         "--method", "mse", "--statistics", file, "--json"});
+    }
+  }
+
+  void refusalsNameModules() {
+    const Run result = run({"quantize", demo, "-o", path("refused"), "--scheme", "int3-g128-asym",
+                            "--format", "gguf", "--json"});
+    QCOMPARE(result.code, 1);
+    QCOMPARE(result.json["error"]["code"], "unsupported");
+    QVERIFY(result.json["error"]["where"].get<std::string>().find("down_proj") !=
+            std::string::npos);
+    QVERIFY(!QFile::exists(path("refused")));
+  }
+
+  void errorsLeaveNothing() {
+    const Run missing = run({"quantize", path("nowhere"), "-o", path("e1"), "--json"});
+    QCOMPARE(missing.code, 1);
+    QVERIFY(has_keys(missing.json["error"], {"code", "message", "where"}));
+    QVERIFY(!QFile::exists(path("e1")));
+    const Run scheme = run({"quantize", demo, "-o", path("e2"), "--scheme", "int99", "--json"});
+    QCOMPARE(scheme.code, 1);
+    QVERIFY(!QFile::exists(path("e2")));
+    if (::geteuid() != 0) {
+      const Run readonly = run({"quantize", demo, "-o", "/proc/self/out", "--json"});
+      QCOMPARE(readonly.code, 1);
+    }
+    // A file-size limit stands for a full disk.
+    QProcess process;
+    process.start("sh", {"-c", QString("ulimit -f 600; exec \"$0\" \"$@\""),
+                         QString(BITLATHE_BIN_DIR) + "/bitlathe-cli", "quantize", demo, "-o",
+                         path("full"), "--json"});
+    QVERIFY(process.waitForFinished(60000));
+    QCOMPARE(process.exitCode(), 1);
+    QVERIFY(!QFile::exists(path("full")));
+    QDir left(dir_.path(), "*bitlathe-work*", QDir::Name, QDir::AllEntries | QDir::Hidden);
+    QVERIFY2(left.isEmpty(), qPrintable(left.entryList().join(" ")));
+  }
+
+  void interruptedIsNotFailed() {
+    QProcess process;
+    process.start(QString(BITLATHE_BIN_DIR) + "/bitlathe-cli",
+                  {"perplexity", demo, "--text", evaluation(), "--context", "256", "--json"});
+    QVERIFY(process.waitForStarted());
+    QTest::qWait(400);
+    process.terminate();
+    QVERIFY(process.waitForFinished(20000));
+    QCOMPARE(process.exitStatus(), QProcess::NormalExit);
+    QCOMPARE(process.exitCode(), 130);
+  }
+};
+
+QTEST_GUILESS_MAIN(TestCli)
+#include "tst_cli.moc"
