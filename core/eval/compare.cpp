@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// KL divergence of candidates from a reference, streamed window by window.
+#include "core/eval/windows.h"
+#include "core/text/tokenizer.h"
+#include "kernels/base/parallel.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace bitlathe {
+
+namespace {
+
+/// How many leading entries of the logits two models share; an error when their vocabularies
+/// differ. Rows beyond the tokens are padding.
+Result<std::int64_t> shared_vocabulary(const Engine& reference, const Engine& candidate,
+                                       std::vector<std::string>& notes) {
+  const Checkpoint &a = reference.checkpoint(), &b = candidate.checkpoint();
+  const std::int64_t rows_a = reference.spec().vocab, rows_b = candidate.spec().vocab;
+  const std::int64_t rows = std::min(rows_a, rows_b);
+  const auto differs = [&](const std::string& how) {
+    return Error{"mismatch",
+                 "The vocabulary differs from that of the reference (" + how +
+                     "); only models with the same tokens can be compared",
+                 b.path.string()};
+  };
+  if (!a.tokenizer || !b.tokenizer) {
+    if (rows_a != rows_b)
+      return differs(std::to_string(rows_b) + " logits instead of " + std::to_string(rows_a));
+    notes.push_back("Without both tokenizers the vocabularies could only be compared by size");
+    return rows;
+  }
+  // Files may pad the token list; what counts is the tokens that are in use.
+  const auto used = [](const Tokenizer& t, std::int32_t id) {
+    return t.token_kind(id) != TokenKind::unused && !t.token(id).empty();
+  };
+  const auto tokens_a = a.tokenizer->vocab_size(), tokens_b = b.tokenizer->vocab_size();
+  std::int64_t respelled = 0;
+  for (std::int32_t id = 0; id < std::max(tokens_a, tokens_b); ++id) {
+    const bool in_a = id < tokens_a && used(*a.tokenizer, id);
+    const bool in_b = id < tokens_b && used(*b.tokenizer, id);
+    if (!in_a && !in_b)
+      continue;
+    const auto kind_a = in_a ? a.tokenizer->token_kind(id) : TokenKind::unused;
+    const auto kind_b = in_b ? b.tokenizer->token_kind(id) : TokenKind::unused;
+    if (in_a != in_b) {
+      if (id >= rows) // a token that one of the models cannot even score
+        return differs("token " + std::to_string(id) + " exists in only one of them");
+      ++respelled;
+      continue;
+    }
+    if (a.tokenizer->token(id) == b.tokenizer->token(id))
+      continue;
+    if (kind_a == TokenKind::normal && kind_b == TokenKind::normal)
+      return differs("token " + std::to_string(id) + " is \"" + b.tokenizer->token(id) +
+                     "\" instead of \"" + a.tokenizer->token(id) + "\"");
+    ++respelled; // special tokens are often written differently by converters
+  }
+  if (respelled > 0) {
+    // Fillers and special tokens; anything more means another tokenizer.
+    if (respelled * 50 > std::max(tokens_a, tokens_b) + 1000)
+      return differs(std::to_string(respelled) + " tokens");
+    notes.push_back(std::to_string(respelled) +
+                    " special or filler tokens are spelled differently; compared by id");
+  }
+  if (rows_a != rows_b)
+    notes.push_back(std::to_string(std::max(rows_a, rows_b) - rows) + " padding rows of " +
+                    (rows_a > rows_b ? a.name : b.name) + " are left out of the comparison");
+  return rows;
+}
+
+std::int64_t index_of_max(std::span<const float> x) {
+  return std::max_element(x.begin(), x.end()) - x.begin();
+}
+
+/// Linear interpolation between order statistics.
+double quantile(std::vector<double> values, double q) {
+  if (values.empty())
+    return 0;
+  const double at = q * double(values.size() - 1);
+  const auto low = std::size_t(at);
+  std::nth_element(values.begin(), values.begin() + std::ptrdiff_t(low), values.end());
+  const double a = values[low];
+  if (low + 1 >= values.size())
+    return a;
+  const double b = *std::min_element(values.begin() + std::ptrdiff_t(low) + 1, values.end());
+  return a + (b - a) * (at - double(low));
+}
+
+/// KL(p || q) of softmaxed logits, f64.
+double kl_divergence(std::span<const float> p, double p_norm, std::span<const float> q,
+                     double q_norm) {
+  double sum = 0;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    const double log_p = double(p[i]) - p_norm;
+    if (log_p > -200) // smaller ones add less than any rounding (and -inf must not become NaN)
+      sum += std::exp(log_p) * (log_p - (double(q[i]) - q_norm));
+  }
+  return sum;
+}
+
+/// What two models say at one position.
+struct Score {
+  double nll = 0, kld = 0;
+  bool same_top = false;
+};
+
+/// What accumulates for one candidate (or for the rounded reference).
+struct Pair {
+  Engine* engine = nullptr;
+  std::unique_ptr<Sequence> sequence;
+  std::int64_t rows = 0; ///< leading logits compared
+  RunningMean nll, kld, difference, window_nll, window_kld;
+  std::vector<double> all_kld;
+  std::int64_t same_top = 0;
+  double seconds = 0;
+};
+
+class Comparison {
+ public:
+  Comparison(Engine& reference, const EvalText& text, Feedback& feedback)
+      : reference_(reference), text_(text), feedback_(feedback),
+        vocab_(std::size_t(reference.spec().vocab)) {
+    out_.notes = context_notes(reference, text.context);
+  }
+
+  Result<void> add_candidate(Engine& engine) {
+    CompareResult model;
+    model.path = engine.checkpoint().path.string();
+    model.bytes = engine.checkpoint().bytes();
+    TRY_ASSIGN(const std::int64_t rows, shared_vocabulary(reference_, engine, model.notes));
+    for (auto& note : context_notes(engine, text_.context))
+      model.notes.push_back(std::move(note));
+    out_.models.push_back(std::move(model));
+    return add_pair(engine, rows);
+  }
+
+  Result<void> add_rounded(Engine* rounded) {
+    if (!rounded) {
+      out_.notes.push_back("The noise floor was not measured");
+      return {};
+    }
+    with_floor_ = true;
+    return add_pair(*rounded, reference_.spec().vocab);
+  }
+
+  Result<CompareReport> run(const std::function<void(const CompareReport&)>& on_window) {
+    TRY_ASSIGN(const Windows windows, Windows::cut(reference_.checkpoint(), text_));
+    TRY_ASSIGN(sequence_, reference_.new_sequence(text_.context));
+    feedback_.total = std::uint64_t(windows.count());
+    feedback_.done = 0;
+    for (std::int64_t w = 0; w < windows.count(); ++w) {
+      const auto ids = windows.ids(w);
+      sequence_->clear();
+      window_nll_ = {};
+      for (Pair& pair : pairs_) {
+        pair.sequence->clear();
+        pair.window_nll = pair.window_kld = {};
+      }
+      for (const Piece& piece : windows.pieces(reference_.spec().vocab)) {
+        TRY(run_reference(ids, piece, w));
+        for (Pair& pair : pairs_)
+          TRY(run_pair(pair, ids, piece, w));
+      }
+      report(on_window || w + 1 == windows.count());
+      feedback_.advance(1);
+      if (on_window)
+        on_window(out_);
+    }
+    return std::move(out_);
+  }
+
+ private:
+  Result<void> add_pair(Engine& engine, std::int64_t rows) {
+    Pair pair;
+    pair.engine = &engine;
+    pair.rows = rows;
+    TRY_ASSIGN(pair.sequence, engine.new_sequence(text_.context));
+    pairs_.push_back(std::move(pair));
+    return {};
+  }
+
+  std::span<const float> row(const std::vector<float>& logits, std::size_t i,
+                             std::size_t stride) const {
+    return std::span<const float>(logits).subspan(i * stride, stride);
+  }
+
+  Result<void> run_reference(std::span<const std::int32_t> ids, const Piece& piece,
+                             std::int64_t window) {
+    const double start = seconds_now();
+    TRY(logits_of(reference_, *sequence_, ids, piece, logits_, feedback_));
+    nll_.resize(std::size_t(piece.count));
+    norm_.resize(nll_.size());
+    parallel_for(piece.count, 4, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = std::size_t(begin); i < std::size_t(end); ++i) {
+        const auto p = row(logits_, i, vocab_);
+        norm_[i] = log_sum_exp(p);
+        nll_[i] = norm_[i] - double(p[std::size_t(ids[std::size_t(piece.first) + i + 1])]);
+      }
+    });
+    for (std::int64_t i = 0; i < piece.count; ++i) {
+      const double nll = nll_[std::size_t(i)];
+      if (!std::isfinite(nll))
+        return bad_logits(reference_, window, piece.first + i);
+      reference_nll_.add(nll);
+      window_nll_.add(nll);
+    }
+    out_.reference_seconds += seconds_now() - start;
+    return {};
+  }
+
+  Result<void> run_pair(Pair& pair, std::span<const std::int32_t> ids, const Piece& piece,
+                        std::int64_t window) {
+    const double start = seconds_now();
+    TRY(logits_of(*pair.engine, *pair.sequence, ids, piece, other_, feedback_));
+    const auto rows = std::size_t(pair.rows), stride = std::size_t(pair.engine->spec().vocab);
+    scores_.resize(std::size_t(piece.count));
+    parallel_for(piece.count, 4, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = std::size_t(begin); i < std::size_t(end); ++i) {
+        const auto all_p = row(logits_, i, vocab_), all_q = row(other_, i, stride);
+        const auto p = all_p.first(rows), q = all_q.first(rows);
+        // Own perplexity is over the whole vocabulary, the comparison over the shared part.
+        const double own_norm = log_sum_exp(all_q);
+        const double p_norm = rows == vocab_ ? norm_[i] : log_sum_exp(p);
+        const double q_norm = rows == stride ? own_norm : log_sum_exp(q);
+        const std::int32_t target = ids[std::size_t(piece.first) + i + 1];
+        scores_[i] = {own_norm - double(all_q[std::size_t(target)]),
+                      kl_divergence(p, p_norm, q, q_norm), index_of_max(p) == index_of_max(q)};
+      }
+    });
+    for (std::int64_t i = 0; i < piece.count; ++i) {
+      const Score& score = scores_[std::size_t(i)];
+      if (!std::isfinite(score.nll) || std::isnan(score.kld))
+        return bad_logits(*pair.engine, window, piece.first + i);
+      pair.nll.add(score.nll);
+      pair.kld.add(score.kld);
+      pair.difference.add(score.nll - nll_[std::size_t(i)]);
+      pair.window_nll.add(score.nll);
+      pair.window_kld.add(score.kld);
+      pair.all_kld.push_back(score.kld);
+      pair.same_top += score.same_top;
+    }
+    pair.seconds += seconds_now() - start;
+    return {};
+  }
+
+  void report(bool with_quantiles) {
+    out_.reference_perplexity = std::exp(reference_nll_.mean());
+    out_.reference_stderr = out_.reference_perplexity * reference_nll_.standard_error();
+    out_.reference_window_nll.push_back(window_nll_.mean());
+    for (std::size_t k = 0; k < out_.models.size(); ++k) {
+      const Pair& pair = pairs_[k];
+      CompareResult& model = out_.models[k];
+      model.perplexity = std::exp(pair.nll.mean());
+      model.perplexity_stderr = model.perplexity * pair.nll.standard_error();
+      model.reference_perplexity = out_.reference_perplexity;
+      model.ppl_ratio = std::exp(pair.difference.mean());
+      model.ppl_ratio_stderr = model.ppl_ratio * pair.difference.standard_error();
+      model.kld_mean = pair.kld.mean();
+      model.kld_stderr = pair.kld.standard_error();
+      model.tokens = pair.kld.count;
+      model.top1_agreement = double(pair.same_top) / double(pair.kld.count);
+      model.seconds = pair.seconds;
+      model.window_nll.push_back(pair.window_nll.mean());
+      model.window_kld.push_back(pair.window_kld.mean());
+      if (with_quantiles) {
+        model.kld_median = quantile(pair.all_kld, 0.5);
+        model.kld_p99 = quantile(pair.all_kld, 0.99);
+        model.kld_max = *std::max_element(pair.all_kld.begin(), pair.all_kld.end());
+      }
+    }
+    if (with_floor_)
+      out_.noise_floor = pairs_.back().kld.mean();
+  }
+
+  Engine& reference_;
+  const EvalText& text_;
+  Feedback& feedback_;
+  const std::size_t vocab_;
+  CompareReport out_;
+  std::unique_ptr<Sequence> sequence_;
+  std::vector<Pair> pairs_; ///< candidates in order, then the rounded reference
+  bool with_floor_ = false;
+  RunningMean reference_nll_, window_nll_;
+  std::vector<float> logits_, other_; ///< of the piece in hand
+  std::vector<double> nll_, norm_;
+  std::vector<Score> scores_;
+};
+
+} // namespace
+
+Result<CompareReport> compare(Engine& reference, std::span<Engine* const> candidates,
+                              Engine* reference_rounded, const EvalText& text, Feedback& feedback,
+                              const std::function<void(const CompareReport&)>& on_window) {
+  Comparison comparison(reference, text, feedback);
+  for (Engine* candidate : candidates)
+    TRY(comparison.add_candidate(*candidate));
+  TRY(comparison.add_rounded(reference_rounded));
+  return comparison.run(on_window);
+}
+
+} // namespace bitlathe
