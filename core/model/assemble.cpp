@@ -205,8 +205,8 @@ class Assembler {
 QTensor plain_weight(const StoredTensor& tensor) {
   QTensor out;
   const auto type = lower(tensor.dtype);
-  if (type == "f32" || type == "f16" || type == "bf16") {
-    out.scheme = *parse_scheme(type);
+  if (auto scheme = parse_scheme(type)) {
+    out.scheme = std::move(*scheme);
   } else {
     out.scheme.id = type;
     const int bits = safetensors_dtype_bits(tensor.dtype);

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// GGUF files, whole or split into parts. Tensors keep their blocks; only the rows of query and key
+// matrices are put back into Hugging Face order.
+#include "core/model/assemble.h"
+#include "core/model/permute.h"
+#include "core/text/tokenizer.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <map>
+
+namespace bitlathe {
+
+namespace {
+
+bool starts_as_gguf(const fs::path& path) {
+  std::error_code failed;
+  if (!fs::is_regular_file(path, failed))
+    return false;
+  char magic[4] = {};
+  std::ifstream(path, std::ios::binary).read(magic, 4);
+  return std::memcmp(magic, "GGUF", 4) == 0;
+}
+
+/// "-00002-of-00005.gguf" at the end of a name: part 2 of 5.
+struct SplitName {
+  std::string base;
+  int part = 0, parts = 0;
+};
+std::optional<SplitName> split_name(const fs::path& path) {
+  const auto stem = path.stem().string();
+  SplitName out;
+  int used = 0;
+  if (stem.size() < 16)
+    return std::nullopt;
+  const auto tail = stem.substr(stem.size() - 15);
+  if (std::sscanf(tail.c_str(), "-%5d-of-%5d%n", &out.part, &out.parts, &used) != 2 || used != 15)
+    return std::nullopt;
+  out.base = stem.substr(0, stem.size() - 15);
+  return out;
+}
+
+/// The model file of a folder: its only .gguf, or the first part of its only split model.
+fs::path model_file(const fs::path& path) {
+  std::error_code failed;
+  if (!fs::is_directory(path, failed))
+    return path;
+  std::vector<fs::path> found;
+  for (fs::directory_iterator it(path, failed), end; !failed && it != end; it.increment(failed)) {
+    const auto split = split_name(it->path());
+    if (it->path().extension() == ".gguf" && (!split || split->part == 1))
+      found.push_back(it->path());
+  }
+  return found.size() == 1 ? found.front() : fs::path();
+}
+
+bool recognises(const fs::path& path) { return starts_as_gguf(model_file(path)); }
+
+Result<GgufFile> read_parts(const fs::path& path) {
+  TRY_ASSIGN(GgufFile first, read_gguf(path));
+  const auto* count = find(first.metadata, "split.count");
+  const auto parts = count ? count->as_int().value_or(1) : 1;
+  if (parts <= 1)
+    return first;
+  const auto name = split_name(path);
+  if (!name || name->parts != parts || name->part != 1)
+    return Error{"bad-file",
+                 "This is a part of a model in " + std::to_string(parts) +
+                     " files; open the one whose name ends in -00001-of-...",
+                 path.string()};
+  for (int part = 2; part <= name->parts; ++part) {
+    char tail[32];
+    std::snprintf(tail, sizeof tail, "-%05d-of-%05d.gguf", part, name->parts);
+    TRY_ASSIGN(GgufFile more, read_gguf(path.parent_path() / (name->base + tail)));
+    std::move(more.tensors.begin(), more.tensors.end(), std::back_inserter(first.tensors));
+  }
+  std::map<std::string_view, int> seen;
+  for (const auto& tensor : first.tensors)
+    if (++seen[tensor.name] > 1)
+      return Error{"bad-file", "Tensor \"" + tensor.name + "\" is in two parts", path.string()};
+  return first;
+}
+
+/// Rows in Hugging Face order, in memory of their own.
+void unpermute(QTensor& tensor, std::int64_t head_dim, std::uint64_t& copied) {
+  const bool vector = tensor.rows == 1; // a bias
+  const auto rows = vector ? tensor.cols : tensor.rows;
+  if (rows == 0 || rows % head_dim != 0)
+    return;
+  const auto stride = tensor.codes.size() / std::size_t(rows);
+  tensor.owned_codes.resize(tensor.codes.size());
+  for (std::int64_t row = 0; row < rows; ++row)
+    std::memcpy(tensor.owned_codes.data() + std::size_t(hf_row_of_gguf(row, head_dim)) * stride,
+                tensor.codes.data() + std::size_t(row) * stride, stride);
+  copied += tensor.owned_codes.size();
+  tensor.keep_alive.reset();
+  tensor.own();
+}
+
+struct Mapping {
+  std::map<std::string, ModuleName> by_stem;
+  std::int64_t head_dim = 0;
+};
+
+bool split_suffix(const std::string& name, std::string& stem, std::string& suffix) {
+  const auto dot = name.rfind('.');
+  if (dot == std::string::npos)
+    return false;
+  stem = name.substr(0, dot);
+  suffix = name.substr(dot + 1);
+  return suffix == "weight" || suffix == "bias";
+}
+
+Result<std::shared_ptr<Checkpoint>> open(const fs::path& given) {
+  const auto path = model_file(given);
+  auto checkpoint = std::make_shared<Checkpoint>();
+  TRY_ASSIGN(GgufFile file, read_parts(path));
+  const auto where = path.string();
+  checkpoint->path = given;
+  checkpoint->format = "gguf";
+  checkpoint->name = path.stem().string();
+
+  const auto text = [&](const char* key) {
+    const auto* value = find(file.metadata, key);
+    return value ? value->as_string().value_or("") : std::string();
+  };
+  const auto kind = text("general.type");
+  if (!kind.empty() && kind != "model")
+    return Error{"bad-file", "This GGUF holds no model but: " + kind, where};
+
+  const Arch* arch = nullptr;
+  for (const Arch* candidate : all_archs())
+    if (candidate->match_gguf(file.metadata))
+      arch = candidate;
+  checkpoint->config = Json{{"model_type", text("general.architecture")}};
+  Mapping mapping;
+  if (file.tensors.empty()) {
+    checkpoint->why_not_runnable = "The file holds a vocabulary only, and no tensors";
+  } else if (arch) {
+    auto config = arch->config_from_gguf(file);
+    if (!config) {
+      checkpoint->why_not_runnable = config.error().text();
+    } else {
+      checkpoint->config = std::move(*config);
+      if (const auto spec = arch->spec(checkpoint->config, where)) {
+        for (auto& name : arch->modules(*spec))
+          mapping.by_stem.emplace(name.gguf, name);
+        mapping.head_dim = spec->head_dim;
+      }
+    }
+  }
+
+  auto tokenizer = Tokenizer::from_gguf(file.metadata, where);
+  if (tokenizer)
+    checkpoint->tokenizer = std::move(*tokenizer);
+  else
+    checkpoint->tokenizer_problem = tokenizer.error().text();
+
+  std::vector<Module> found;
+  std::map<std::string, std::size_t> index;
+  std::uint64_t copied = 0;
+  std::vector<StoredTensor> tensors; // under Hugging Face names
+  for (const bool biases : {false, true})
+    for (const auto& stored : file.tensors) {
+      std::string stem, suffix;
+      const bool named = split_suffix(stored.name, stem, suffix);
+      if ((named && suffix == "bias") != biases)
+        continue;
+      if (stored.name == "rope_freqs.weight" && checkpoint->config.contains("rope_scaling"))
+        continue; // read into the configuration
+      const auto known = mapping.by_stem.find(stem);
+      const auto* name = named && known != mapping.by_stem.end() ? &known->second : nullptr;
+      StoredTensor tensor = stored;
+      if (name)
+        tensor.name = name->name + "." + suffix;
+      QTensor weight = plain_weight(tensor);
+      if (name && name->permuted_in_gguf && weight.scheme.family && mapping.head_dim > 0)
+        unpermute(weight, mapping.head_dim, copied);
+      const auto module_name = tensor.name.substr(0, tensor.name.rfind('.'));
+      if (named && !biases) {
+        Module module;
+        module.name = module_name;
+        module.shape = tensor.shape;
+        module.weight = std::move(weight);
+        index.emplace(module.name, found.size());
+        found.push_back(std::move(module));
+      } else {
+        const auto it = named ? index.find(module_name) : index.end();
+        if (it == index.end() || !attach_bias(found[it->second], std::move(weight)))
+          checkpoint->others.push_back(tensor);
+      }
+      tensors.push_back(std::move(tensor));
+    }
+  checkpoint->gguf = std::move(file.metadata);
+  assemble(*checkpoint, std::move(found), tensors, where);
+  if (copied > 0)
+    checkpoint->notes.push_back("Query and key matrices (" + std::to_string(copied) +
+                                " bytes) are held in memory, in the row order of Hugging Face");
+  return checkpoint;
+}
+
+} // namespace
+
+extern const CheckpointReader checkpoint_reader_gguf;
+const CheckpointReader checkpoint_reader_gguf{
+    "gguf", "A GGUF file of llama.cpp, whole or in parts.", recognises, open};
+
+} // namespace bitlathe
