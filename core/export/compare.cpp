@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/export/compare.h"
+
+#include "kernels/base/parallel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+namespace bitlathe {
+
+namespace {
+
+Error mismatch(const std::string& module, const std::string& what) {
+  return {"mismatch",
+          "The export does not hold what was to be written, so it was not kept: " + what, module};
+}
+
+bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b) {
+  if (a.size() != b.size())
+    return false;
+  constexpr std::int64_t piece = 1 << 20;
+  const auto size = std::int64_t(a.size());
+  std::atomic<bool> same{true};
+  parallel_for((size + piece - 1) / piece, 1, [&](std::int64_t begin, std::int64_t end) {
+    const auto from = std::size_t(begin * piece);
+    const auto count = std::size_t(std::min(end * piece, size)) - from;
+    if (std::memcmp(a.data() + from, b.data() + from, count) != 0)
+      same = false;
+  });
+  return same;
+}
+
+/// Value as it reads after being stored in `type`.
+float rounded(float value, FloatType type) {
+  std::byte stored[4];
+  store_float(type, stored, 0, value);
+  return load_float(type, stored, 0);
+}
+
+/// Row of the first value that differs, or -1.
+std::int64_t first_difference(const QTensor& wanted, const QTensor& written) {
+  const auto a = wanted.view(), b = written.view();
+  const bool to_float = written.scheme.family->id == "float";
+  std::atomic<std::int64_t> first{-1};
+  parallel_for(wanted.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> x(std::size_t(wanted.cols)), y(x.size());
+    for (std::int64_t row = begin; row < end && first < 0; ++row) {
+      a.layout->decode(a, row, 0, wanted.cols, x.data());
+      b.layout->decode(b, row, 0, written.cols, y.data());
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const float want = to_float ? rounded(x[i], written.scheme.float_type) : x[i];
+        if (!(want == y[i] || (std::isnan(want) && std::isnan(y[i])))) {
+          first = row;
+          break;
+        }
+      }
+    }
+  });
+  return first;
+}
+
+Result<void> compare_weights(const std::string& name, const QTensor& wanted,
+                             const QTensor& written) {
+  if (wanted.rows != written.rows || wanted.cols != written.cols)
+    return mismatch(name, "its shape differs");
+  if (!written.scheme.family || !wanted.scheme.family)
+    return mismatch(name, "it cannot be decoded");
+  if (wanted.scheme == written.scheme) {
+    if (!same_bytes(wanted.codes, written.codes))
+      return mismatch(name, "its codes differ");
+    if (!same_bytes(wanted.scales, written.scales))
+      return mismatch(name, "its scales differ");
+    if (!same_bytes(wanted.zeros, written.zeros))
+      return mismatch(name, "its zero points differ");
+    return {};
+  }
+  if (const auto row = first_difference(wanted, written); row >= 0)
+    return mismatch(name, "row " + std::to_string(row) + " decodes to other values (" +
+                              wanted.scheme.id + " read back as " + written.scheme.id + ")");
+  return {};
+}
+
+} // namespace
+
+Result<void> compare_checkpoints(const Checkpoint& wanted, const Checkpoint& written,
+                                 Feedback& feedback) {
+  for (const auto& module : wanted.modules) {
+    if (feedback.stopped())
+      return cancelled_error();
+    const auto* other = written.find_module(module.name);
+    if (!other)
+      return mismatch(module.name, "the module is missing");
+    if (other->tied_to_embedding != module.tied_to_embedding)
+      return mismatch(module.name, "it is tied to the embedding in only one of the two");
+    if (module.tied_to_embedding)
+      continue;
+    if (other->activations != module.activations)
+      return mismatch(module.name, "its activation scheme is " + other->activations +
+                                       " instead of " + module.activations);
+    TRY(compare_weights(module.name, module.weight, other->weight));
+    if (module.bias.rows != other->bias.rows)
+      return mismatch(module.name, "its bias is missing or new");
+    if (module.bias.rows > 0)
+      TRY(compare_weights(module.name + ".bias", module.bias, other->bias));
+  }
+  if (written.modules.size() != wanted.modules.size())
+    return mismatch({}, "it has " + std::to_string(written.modules.size()) +
+                            " modules instead of " + std::to_string(wanted.modules.size()));
+  if (wanted.spec && !written.spec)
+    return mismatch({}, "it cannot be run as written: " + written.why_not_runnable);
+  return {};
+}
+
+} // namespace bitlathe

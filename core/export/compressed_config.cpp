@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/export/compressed_config.h"
+
+#include <algorithm>
+#include <map>
+
+namespace bitlathe {
+
+namespace {
+
+struct Kind {
+  int bits = 0;
+  std::int64_t group = 0;
+  bool symmetric = true, int8_activations = false;
+  auto key() const { return std::tuple(!int8_activations, bits, group, symmetric); }
+  bool operator<(const Kind& other) const { return key() < other.key(); }
+};
+
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '_' || (c & 0x80);
+    if (!plain)
+      out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string out;
+  for (const auto& part : parts)
+    out += (out.empty() ? "" : "|") + part;
+  return parts.size() > 1 ? "(" + out + ")" : out;
+}
+
+/// One expression for a set of modules: "re:model\.layers\.(0|3)\.(self_attn\.q_proj|...)$". It
+/// must be one, because parts that vLLM joins have to match the same entry.
+std::string expression(const std::vector<const Module*>& modules) {
+  // (before the number, after it) -> numbers; then the tails that share head and numbers.
+  std::map<std::pair<std::string, std::string>, std::vector<std::string>> numbers;
+  std::vector<std::string> alternatives;
+  for (const Module* module : modules) {
+    const auto marked =
+        module->layer < 0 ? std::string() : "." + std::to_string(module->layer) + ".";
+    const auto at = marked.empty() ? std::string::npos : module->name.find(marked);
+    if (at == std::string::npos)
+      alternatives.push_back(escaped(module->name));
+    else
+      numbers[{escaped(module->name.substr(0, at + 1)),
+               escaped(module->name.substr(at + marked.size()))}]
+          .push_back(std::to_string(module->layer));
+  }
+  std::map<std::pair<std::string, std::string>, std::vector<std::string>> tails;
+  for (const auto& [ends, layers] : numbers)
+    tails[{ends.first, joined(layers)}].push_back(ends.second);
+  for (const auto& [key, ends] : tails)
+    alternatives.push_back(key.first + key.second + "\\." + joined(ends));
+  return "re:" + joined(alternatives) + "$";
+}
+
+Json group_entry(const Kind& kind, const std::vector<std::string>& targets) {
+  Json weights{{"num_bits", kind.bits},
+               {"type", "int"},
+               {"symmetric", kind.symmetric},
+               {"strategy", kind.group > 0 ? "group" : "channel"},
+               {"group_size", kind.group > 0 ? Json(kind.group) : Json(nullptr)},
+               {"dynamic", false},
+               {"actorder", nullptr},
+               {"block_structure", nullptr},
+               {"observer", "minmax"},
+               {"observer_kwargs", Json::object()}};
+  Json activations = nullptr;
+  if (kind.int8_activations)
+    activations = {{"num_bits", 8},         {"type", "int"},
+                   {"symmetric", true},     {"strategy", "token"},
+                   {"group_size", nullptr}, {"dynamic", true},
+                   {"actorder", nullptr},   {"block_structure", nullptr},
+                   {"observer", nullptr},   {"observer_kwargs", Json::object()}};
+  return {{"targets", targets},
+          {"weights", weights},
+          {"input_activations", activations},
+          {"output_activations", nullptr}};
+}
+
+} // namespace
+
+std::int64_t compressed_group(const QTensor& weight) {
+  const auto group = weight.scheme.group;
+  return weight.scheme.per_tensor || group >= weight.cols ? 0 : group;
+}
+
+Json compressed_config(const Checkpoint& model) {
+  std::map<Kind, std::vector<const Module*>> kinds;
+  std::vector<std::string> ignore;
+  for (const auto& module : model.modules) {
+    const bool quantized = module.weight.scheme.quantized && !module.tied_to_embedding;
+    if (quantized)
+      kinds[{int(module.weight.scheme.bits), compressed_group(module.weight),
+             module.weight.scheme.symmetric, module.activations != "none"}]
+          .push_back(&module);
+    else if (module.linear || module.role == "lm_head")
+      ignore.push_back(module.name);
+  }
+  const bool packed = std::any_of(kinds.begin(), kinds.end(),
+                                  [](const auto& k) { return !k.first.int8_activations; });
+  const bool plain = std::any_of(kinds.begin(), kinds.end(),
+                                 [](const auto& k) { return k.first.int8_activations; });
+  Json groups = Json::object();
+  for (const auto& [kind, modules] : kinds) {
+    const bool only = kinds.size() == 1;
+    // lm_head is no "Linear" to vLLM: when quantized, it is named.
+    std::vector<std::string> targets{only ? std::string("Linear") : expression(modules)};
+    if (only)
+      for (const auto* module : modules)
+        if (module->role == "lm_head")
+          targets.push_back(module->name);
+    auto entry = group_entry(kind, targets);
+    if (packed && plain)
+      entry["format"] = kind.int8_activations ? "int-quantized" : "pack-quantized";
+    groups["group_" + std::to_string(groups.size())] = std::move(entry);
+  }
+  return {{"quant_method", "compressed-tensors"},
+          {"format", packed && plain ? "mixed-precision"
+                     : plain         ? "int-quantized"
+                                     : "pack-quantized"},
+          {"quantization_status", "compressed"},
+          {"global_compression_ratio", nullptr},
+          {"kv_cache_scheme", nullptr},
+          {"ignore", ignore},
+          {"config_groups", groups}};
+}
+
+} // namespace bitlathe

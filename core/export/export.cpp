@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// The way of every export: examine, write into a staging folder, re-open, compare, move into place.
+#include "core/export/compare.h"
+#include "core/export/exporter.h"
+#include "core/export/tensors.h"
+
+#include <algorithm>
+#include <set>
+
+namespace bitlathe {
+
+namespace {
+
+/// "int4-g128-asym" when all quantized modules share one scheme, "mixed", or the float type.
+std::string scheme_label(const Checkpoint& model) {
+  std::set<std::string> quantized, plain;
+  for (const auto& module : model.modules) {
+    if (module.tied_to_embedding)
+      continue;
+    if (module.weight.scheme.quantized)
+      quantized.insert(module.weight.scheme.id);
+    else if (module.linear)
+      plain.insert(module.weight.scheme.id);
+  }
+  const auto& use = quantized.empty() ? plain : quantized;
+  return use.size() == 1 ? *use.begin() : "mixed";
+}
+
+/// What a file name may hold everywhere.
+std::string file_name(const std::string& name) {
+  std::string out;
+  for (const char c : name)
+    out += c == '/' || c == '\\' || c == ':' || (c >= 0 && c < 32) ? '_' : c;
+  return out.empty() || out[0] == '.' ? "model" + out : out;
+}
+
+Result<void> refuse_if_needed(const std::vector<Finding>& findings, const Exporter& exporter) {
+  std::vector<std::string> modules, reasons;
+  for (const auto& finding : findings)
+    if (finding.level == Finding::Level::refuse) {
+      if (!finding.module.empty())
+        modules.push_back(finding.module);
+      if (std::find(reasons.begin(), reasons.end(), finding.message) == reasons.end())
+        reasons.push_back(finding.message);
+    }
+  if (reasons.empty())
+    return {};
+  std::string message =
+      "The format " + std::string(exporter.id) + " cannot hold this. " + name_list(reasons, 3);
+  if (!modules.empty())
+    message += " [" + name_list(modules, 8) + "]";
+  return Error{"unsupported", message, modules.empty() ? std::string() : modules.front()};
+}
+
+std::uint64_t folder_bytes(const fs::path& folder) {
+  std::uint64_t total = 0;
+  std::error_code failed;
+  for (fs::recursive_directory_iterator it(folder, failed), end; !failed && it != end;
+       it.increment(failed))
+    if (it->is_regular_file(failed))
+      total += it->file_size(failed);
+  return total;
+}
+
+} // namespace
+
+const Exporter* find_exporter(std::string_view id) {
+  for (const Exporter* exporter : all_exporters())
+    if (exporter->id == id)
+      return exporter;
+  return nullptr;
+}
+
+std::vector<ExportModule> export_modules(const Checkpoint& checkpoint, const Plan& plan) {
+  std::vector<ExportModule> out;
+  for (std::size_t i = 0; i < checkpoint.modules.size() && i < plan.modules.size(); ++i)
+    out.push_back({&checkpoint.modules[i], plan.modules[i].scheme, plan.modules[i].activations});
+  return out;
+}
+
+std::vector<ExportModule> export_modules(const Checkpoint& quantized) {
+  std::vector<ExportModule> out;
+  for (const auto& module : quantized.modules)
+    out.push_back({&module, module.weight.scheme, module.activations});
+  return out;
+}
+
+Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& exporter,
+                                 const ExportOptions& options, Feedback& feedback) {
+  ExportOutcome outcome;
+  const auto findings = exporter.examine(model, export_modules(model));
+  TRY(refuse_if_needed(findings, exporter));
+  for (const auto& finding : findings)
+    outcome.notes.push_back((finding.module.empty() ? "" : finding.module + ": ") +
+                            finding.message);
+
+  TRY_ASSIGN(const auto folder, OutputFolder::create(options.folder, options.replace));
+  const auto name = options.name.empty() ? model.name : options.name;
+  const ExportInput input{
+      model,   file_name(name), scheme_label(model), folder->staging(), options.shard_limit,
+      feedback};
+  feedback.set_step("Writing " + std::string(exporter.id));
+  TRY_ASSIGN(const auto written, exporter.write(input));
+  if (feedback.stopped())
+    return cancelled_error();
+
+  feedback.set_step("Reading " + std::string(exporter.id) + " back");
+  const auto staged = folder->staging() / (written == "." ? fs::path() : written);
+  auto reopened = open_checkpoint(staged);
+  if (!reopened)
+    return Error{"mismatch",
+                 "The export cannot be read back, so it was not kept: " + reopened.error().message,
+                 reopened.error().where};
+  TRY(compare_checkpoints(model, **reopened, feedback));
+  reopened->reset();
+  if (feedback.stopped())
+    return cancelled_error();
+  outcome.bytes = folder_bytes(folder->staging());
+  TRY(folder->commit());
+  outcome.path = written == "." ? folder->target() : folder->target() / written;
+  return outcome;
+}
+
+} // namespace bitlathe

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// GGUF v3 for llama.cpp and what is built on it. Integer weights whose groups are whole blocks are
+// repacked without loss; nothing is coded anew.
+#include "core/export/tensors.h"
+#include "core/model/permute.h"
+#include "core/text/tokenizer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+namespace bitlathe {
+
+namespace {
+
+constexpr std::int64_t block = 32;
+
+/// llama.cpp's numbers for general.file_type: a label for the bulk of the weights.
+std::uint32_t file_type_of(std::string_view type) {
+  struct Label {
+    std::string_view type;
+    std::uint32_t id;
+  };
+  for (const Label& label : {Label{"f32", 0}, Label{"f16", 1}, Label{"q4_0", 2}, Label{"q4_1", 3},
+                             Label{"q8_0", 7}, Label{"bf16", 32}})
+    if (label.type == type)
+      return label.id;
+  return 1;
+}
+
+/// The GGUF type that holds a scheme without loss, or nothing and the nearest scheme that would.
+struct Holding {
+  std::string type, nearest, why;
+};
+Holding holding(const Scheme& scheme, const Module& module) {
+  if (!scheme.family)
+    return {{}, {}, scheme.id + " weights cannot be decoded, so they cannot be rewritten"};
+  if (module.shape.size() < 2 && scheme.quantized)
+    return {{}, "f32", "vectors are stored as f32"};
+  if (module.shape.size() < 2)
+    return {"f32", {}, {}};
+  if (!scheme.quantized)
+    return {scheme.id, {}, {}};
+  const auto cols = module.shape.back();
+  const bool whole_blocks = cols % block == 0;
+  if (scheme.family->id == "ggml" && find_gguf_type(scheme.id))
+    return {scheme.id, {}, {}};
+  if (scheme.family->id == "int") {
+    const bool grouped = scheme.group > 0 && scheme.group % block == 0;
+    const bool width = scheme.bits == 4 || scheme.bits == 8;
+    if (grouped && width && whole_blocks && scheme.symmetric && scheme.float_type == FloatType::f16)
+      return {scheme.bits == 4 ? "q4_0" : "q8_0", {}, {}};
+    const std::string nearest = !whole_blocks      ? "f16"
+                                : scheme.bits > 4  ? "q8_0"
+                                : scheme.symmetric ? "q4_0"
+                                                   : "q4_1";
+    return {{},
+            nearest,
+            !whole_blocks
+                ? "rows of " + std::to_string(cols) + " columns have no whole blocks of 32"
+                : "GGUF holds int4 and int8 only symmetric, in groups that are multiples "
+                  "of 32, with f16 scales"};
+  }
+  return {{}, "q8_0", "GGUF has no such type"};
+}
+
+std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportModule>& modules) {
+  using Level = Finding::Level;
+  std::vector<Finding> out;
+  const Arch* arch = find_arch(model.architecture);
+  if (!arch || !model.spec)
+    out.push_back({Level::refuse,
+                   {},
+                   "GGUF needs an architecture that this program knows (nearest: safetensors or "
+                   "compressed-tensors): " +
+                       model.why_not_runnable});
+  for (const auto& module : modules) {
+    const auto& source = *module.source;
+    if (source.tied_to_embedding)
+      continue;
+    if (const auto held = holding(module.scheme, source); held.type.empty())
+      out.push_back({Level::refuse, source.name,
+                     "GGUF cannot hold " + module.scheme.id + ": " + held.why +
+                         (held.nearest.empty() ? "" : "; nearest: " + held.nearest)});
+    if (module.activations != "none")
+      out.push_back({Level::refuse, source.name,
+                     "GGUF stores no activation scheme (" + module.activations +
+                         "); nearest: activations none"});
+  }
+  if (!model.others.empty()) {
+    std::vector<std::string> names;
+    for (const auto& tensor : model.others)
+      names.push_back(tensor.name);
+    out.push_back({Level::note,
+                   {},
+                   std::to_string(names.size()) +
+                       " tensors that belong to no module are left out: " + name_list(names)});
+  }
+  const auto* tokens = find(model.gguf, "tokenizer.ggml.model");
+  if (!model.tokenizer && !tokens)
+    out.push_back({Level::warning,
+                   {},
+                   "Without a tokenizer the file can be loaded, but not given text: " +
+                       model.tokenizer_problem});
+  if (model.kv_keys != "f16" || model.kv_values != "f16")
+    out.push_back({Level::note,
+                   {},
+                   "GGUF does not store a KV cache scheme (keys " + model.kv_keys + ", values " +
+                       model.kv_values +
+                       "): give --cache-type-k and --cache-type-v to llama.cpp at run time"});
+  if (model.config.is_object() && model.config.value("sliding_window", Json()).is_number())
+    out.push_back({Level::note,
+                   {},
+                   "The sliding attention window is not stored: llama.cpp attends to everything"});
+  return out;
+}
+
+/// One row of 4-bit or 8-bit codes as blocks of 32, each with its own copy of its group's scale.
+void repack_row(const MatrixView& view, std::int64_t row, std::byte* out) {
+  const auto row_bytes = view.layout->row_bytes(view);
+  const auto* codes = reinterpret_cast<const std::uint8_t*>(view.codes.data()) + row * row_bytes;
+  const auto* scales = view.scales.data() + row * view.groups() * 2;
+  for (std::int64_t b = 0; b < view.cols / block; ++b) {
+    std::memcpy(out, scales + b * block / view.group * 2, 2);
+    auto* q = reinterpret_cast<std::uint8_t*>(out) + 2;
+    if (view.bits == 4) {
+      const auto* in = codes + b * 16; // two codes a byte, low nibble first
+      const auto code = [&](int i) { return std::uint8_t(in[i / 2] >> (i % 2 * 4) & 15); };
+      for (int i = 0; i < 16; ++i)
+        q[i] = std::uint8_t(code(i) | code(i + 16) << 4);
+      out += 18;
+    } else {
+      for (int i = 0; i < 32; ++i)
+        q[i] = std::uint8_t(codes[b * 32 + i] ^ 0x80); // unsigned with bias 128 to signed
+      out += 34;
+    }
+  }
+}
+
+TensorToWrite weight_tensor(const std::string& name, const Module& module, bool permuted,
+                            std::int64_t head_dim) {
+  const auto& weight = module.weight;
+  const auto type = holding(weight.scheme, module).type;
+  std::function<std::int64_t(std::int64_t)> row_of;
+  if (permuted)
+    row_of = [head_dim](std::int64_t row) { return hf_row_of_gguf(row, head_dim); };
+  const auto shape = module.shape;
+  for (const auto float_type : {FloatType::f32, FloatType::f16, FloatType::bf16})
+    if (float_scheme(float_type).id == type)
+      return float_tensor(name, type, shape, weight, float_type, row_of);
+
+  const auto* info = find_gguf_type(type);
+  const auto row_bytes = std::size_t(weight.cols / info->block * info->block_bytes);
+  const bool as_is = weight.scheme.id == type;
+  return {name, type, shape, std::uint64_t(weight.rows) * row_bytes,
+          [&weight, row_of, row_bytes, as_is](OutputFile& file) -> Result<void> {
+            if (as_is && !row_of)
+              return file.write(weight.codes);
+            const auto view = weight.view();
+            std::vector<std::byte> row_data(row_bytes);
+            for (std::int64_t row = 0; row < weight.rows; ++row) {
+              const auto source = row_of ? row_of(row) : row;
+              if (as_is) {
+                TRY(file.write(weight.codes.subspan(std::size_t(source) * row_bytes, row_bytes)));
+                continue;
+              }
+              repack_row(view, source, row_data.data());
+              TRY(file.write(row_data));
+            }
+            return {};
+          }};
+}
+
+TensorToWrite bias_tensor(const std::string& name, const QTensor& bias, bool permuted,
+                          std::int64_t head_dim) {
+  std::vector<std::byte> values(std::size_t(bias.cols) * 4);
+  std::vector<float> decoded(std::size_t(bias.cols));
+  const auto view = bias.view();
+  view.layout->decode(view, 0, 0, bias.cols, decoded.data());
+  for (std::int64_t i = 0; i < bias.cols; ++i)
+    store_float(FloatType::f32, values.data(), i,
+                decoded[std::size_t(permuted ? hf_row_of_gguf(i, head_dim) : i)]);
+  return owned_tensor(name, "f32", {bias.cols}, std::move(values));
+}
+
+Result<GgufMetadata> make_metadata(const ExportInput& input, const Arch& arch) {
+  const auto& model = input.model;
+  GgufMetadata out{{"general.architecture", GgufValue::string(std::string(arch.id))},
+                   {"general.type", GgufValue::string("model")},
+                   {"general.name", GgufValue::string(input.name)}};
+  // A GGUF source keeps what it says about itself: licence, authors, links.
+  for (const auto& [key, value] : model.gguf)
+    if (key.rfind("general.", 0) == 0 && !find(out, key) && key != "general.file_type" &&
+        key != "general.quantization_version" && key != "general.alignment")
+      out.emplace_back(key, value);
+
+  std::map<std::string, std::int64_t> parameters;
+  for (const auto& module : model.modules)
+    if (module.shape.size() == 2 && !module.tied_to_embedding)
+      parameters[holding(module.weight.scheme, module).type] += module.parameters();
+  const auto bulk =
+      std::max_element(parameters.begin(), parameters.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  out.emplace_back("general.file_type",
+                   GgufValue::u32(file_type_of(bulk == parameters.end() ? "f32" : bulk->first)));
+  const bool quantized = std::any_of(parameters.begin(), parameters.end(), [](const auto& entry) {
+    return find_gguf_type(entry.first)->block > 1;
+  });
+  if (quantized)
+    out.emplace_back("general.quantization_version", GgufValue::u32(2));
+
+  for (auto& entry : arch.gguf_metadata(*model.spec, model.config))
+    out.push_back(std::move(entry));
+
+  GgufMetadata tokenizer;
+  for (const auto& entry : model.gguf)
+    if (entry.first.rfind("tokenizer.", 0) == 0)
+      tokenizer.push_back(entry);
+  if (tokenizer.empty() && model.tokenizer) {
+    TRY_ASSIGN(tokenizer, model.tokenizer->to_gguf(model.spec->vocab));
+  } else if (tokenizer.empty()) {
+    tokenizer.emplace_back("tokenizer.ggml.model", GgufValue::string("none"));
+  }
+  for (auto& entry : tokenizer)
+    out.push_back(std::move(entry));
+  return out;
+}
+
+Result<fs::path> write(const ExportInput& input) {
+  const auto& model = input.model;
+  const Arch* arch = find_arch(model.architecture);
+  if (!arch || !model.spec)
+    return Error{"unsupported", "GGUF needs an architecture that this program knows",
+                 model.path.string()};
+  const auto& spec = *model.spec;
+  TRY_ASSIGN(const auto metadata, make_metadata(input, *arch));
+
+  std::vector<TensorToWrite> tensors;
+  // Scaling that differs by frequency goes into a tensor; one common factor into the metadata.
+  if (!spec.rope_factors.empty() && !find(metadata, std::string(arch->id) + ".rope.scaling.type"))
+    tensors.push_back(bytes_tensor("rope_freqs.weight", "f32",
+                                   {std::int64_t(spec.rope_factors.size())},
+                                   std::as_bytes(std::span(spec.rope_factors))));
+  for (const auto& name : arch->modules(spec)) {
+    const auto* module = model.find_module(name.name);
+    if (!module || module->tied_to_embedding)
+      continue;
+    tensors.push_back(
+        weight_tensor(name.gguf + ".weight", *module, name.permuted_in_gguf, spec.head_dim));
+    if (module->bias.rows > 0)
+      tensors.push_back(
+          bias_tensor(name.gguf + ".bias", module->bias, name.permuted_in_gguf, spec.head_dim));
+  }
+  const auto file = input.name + "-" + input.label + ".gguf";
+  TRY(write_gguf(input.folder / file, metadata, std::move(tensors), &input.feedback));
+  return fs::path(file);
+}
+
+} // namespace
+
+extern const Exporter exporter_gguf;
+const Exporter exporter_gguf{"gguf",
+                             "GGUF",
+                             "One file with weights, settings and tokenizer.",
+                             "llama.cpp, Ollama, LM Studio",
+                             examine,
+                             write};
+
+} // namespace bitlathe

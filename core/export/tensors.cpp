@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/export/tensors.h"
+
+#include "core/model/assemble.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+namespace bitlathe {
+
+namespace {
+
+/// Writes rows of `weight` as `type`, some MiB at a time.
+Result<void> write_rows(OutputFile& file, const QTensor& weight, FloatType type,
+                        const std::function<std::int64_t(std::int64_t)>& row_of) {
+  const auto view = weight.view();
+  const auto row_bytes = std::size_t(weight.cols) * float_size(type);
+  const bool same = weight.scheme.family->id == "float" && weight.scheme.float_type == type;
+  if (same && !row_of)
+    return file.write(weight.codes);
+  std::vector<float> values(std::size_t(weight.cols));
+  std::vector<std::byte> bytes(row_bytes);
+  for (std::int64_t row = 0; row < weight.rows; ++row) {
+    const auto source = row_of ? row_of(row) : row;
+    if (same) {
+      TRY(file.write(weight.codes.subspan(std::size_t(source) * row_bytes, row_bytes)));
+      continue;
+    }
+    view.layout->decode(view, source, 0, weight.cols, values.data());
+    for (std::int64_t col = 0; col < weight.cols; ++col)
+      store_float(type, bytes.data(), col, values[std::size_t(col)]);
+    TRY(file.write(bytes));
+  }
+  return {};
+}
+
+} // namespace
+
+TensorToWrite bytes_tensor(std::string name, std::string dtype, std::vector<std::int64_t> shape,
+                           std::span<const std::byte> bytes) {
+  return {std::move(name), std::move(dtype), std::move(shape), bytes.size(),
+          [bytes](OutputFile& file) { return file.write(bytes); }};
+}
+
+TensorToWrite owned_tensor(std::string name, std::string dtype, std::vector<std::int64_t> shape,
+                           std::vector<std::byte> bytes) {
+  const auto size = bytes.size();
+  return {std::move(name), std::move(dtype), std::move(shape), size,
+          [held = std::make_shared<std::vector<std::byte>>(std::move(bytes))](OutputFile& file) {
+            return file.write(*held);
+          }};
+}
+
+TensorToWrite float_tensor(std::string name, std::string dtype, std::vector<std::int64_t> shape,
+                           const QTensor& weight, FloatType type,
+                           std::function<std::int64_t(std::int64_t)> row_of) {
+  const auto bytes = std::uint64_t(weight.rows * weight.cols) * float_size(type);
+  return {std::move(name), std::move(dtype), std::move(shape), bytes,
+          [&weight, type, row_of = std::move(row_of)](OutputFile& file) {
+            return write_rows(file, weight, type, row_of);
+          }};
+}
+
+std::string safetensors_dtype(FloatType type) {
+  static constexpr std::array names{"F32", "F16", "BF16"};
+  return names[std::size_t(type)];
+}
+
+FloatType model_float_type(const Checkpoint& model) {
+  for (const char* key : {"dtype", "torch_dtype"}) {
+    const auto it = model.config.find(key);
+    if (it == model.config.end() || !it->is_string())
+      continue;
+    if (*it == "bfloat16")
+      return FloatType::bf16;
+    if (*it == "float16")
+      return FloatType::f16;
+    if (*it == "float32")
+      return FloatType::f32;
+  }
+  std::map<FloatType, std::int64_t> count;
+  for (const auto& module : model.modules)
+    if (module.weight.scheme.family && !module.weight.scheme.quantized)
+      count[module.weight.scheme.float_type] += module.parameters();
+  // Vectors alone do not say it: GGUF keeps norms in f32 whatever the model's type.
+  const auto most = std::max_element(
+      count.begin(), count.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  const bool matrices =
+      std::any_of(model.modules.begin(), model.modules.end(), [](const Module& module) {
+        return module.shape.size() > 1 && module.weight.scheme.family &&
+               !module.weight.scheme.quantized;
+      });
+  return most == count.end() || !matrices ? FloatType::f16 : most->first;
+}
+
+Result<void> write_model_files(const ExportInput& input, const Json& quantization_config) {
+  const auto& model = input.model;
+  OrderedJson config = OrderedJson::object();
+  for (const auto& [key, value] : model.config.items())
+    if (key != "quantization_config" && key != "compression_config")
+      config[key] = value;
+  static constexpr std::array torch_names{"float32", "float16", "bfloat16"};
+  const char* dtype = torch_names[std::size_t(model_float_type(model))];
+  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype;
+  if (config.contains("torch_dtype"))
+    config["torch_dtype"] = dtype;
+  for (const auto& module : model.modules)
+    if (module.role == "lm_head")
+      config["tie_word_embeddings"] = module.tied_to_embedding;
+  if (!quantization_config.is_null())
+    config["quantization_config"] = quantization_config;
+  TRY(write_file(input.folder / "config.json",
+                 config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n"));
+
+  for (const auto& file : model.side_files) {
+    if (input.feedback.stopped())
+      return cancelled_error();
+    TRY_ASSIGN(const auto content, MappedFile::open(file));
+    TRY_ASSIGN(const auto out, OutputFile::create(input.folder / file.filename()));
+    TRY(out->write(content->bytes()));
+    TRY(out->close());
+  }
+  return {};
+}
+
+void examine_folder(const Checkpoint& model, std::vector<Finding>& findings) {
+  using Level = Finding::Level;
+  if (model.config.empty() || architecture_name(model.config).empty())
+    findings.push_back({Level::warning,
+                        {},
+                        "The source has no usable config.json: the export holds the weights, but "
+                        "other programs need the configuration to run them"});
+  const auto is_tokenizer = [](const fs::path& file) {
+    return file.filename() == "tokenizer.json" || file.filename() == "tokenizer.model";
+  };
+  if (std::none_of(model.side_files.begin(), model.side_files.end(), is_tokenizer))
+    findings.push_back({Level::warning,
+                        {},
+                        model.gguf.empty()
+                            ? "The source has no tokenizer files, so the export has none either"
+                            : "The tokenizer of a GGUF is not turned into tokenizer.json: copy "
+                              "tokenizer files of the original model into the exported folder"});
+  if (const auto rope = model.config.find("rope_scaling");
+      rope != model.config.end() && rope->is_object() && rope->value("rope_type", "") == "factors")
+    findings.push_back({Level::warning,
+                        {},
+                        "The position scaling of this model is a list of factors that other "
+                        "programs do not read from config.json"});
+  if (model.kv_keys != "f16" || model.kv_values != "f16")
+    findings.push_back({Level::note,
+                        {},
+                        "The KV cache scheme (keys " + model.kv_keys + ", values " +
+                            model.kv_values +
+                            ") is kept in bitlathe.json; other programs set it at run time"});
+}
+
+std::string name_list(const std::vector<std::string>& names, std::size_t shown) {
+  std::string out;
+  for (std::size_t i = 0; i < names.size() && i < shown; ++i)
+    out += (i ? ", " : "") + names[i];
+  if (names.size() > shown)
+    out += " and " + std::to_string(names.size() - shown) + " more";
+  return out;
+}
+
+} // namespace bitlathe

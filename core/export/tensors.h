@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// What exporters share: tensors to be written from canonical weights, file type labels, folders.
+#pragma once
+
+#include "core/export/exporter.h"
+
+namespace bitlathe {
+
+/// Bytes as they are, e.g. codes or scales. They must stay alive until written.
+TensorToWrite bytes_tensor(std::string name, std::string dtype, std::vector<std::int64_t> shape,
+                           std::span<const std::byte> bytes);
+/// Bytes held by the tensor itself.
+TensorToWrite owned_tensor(std::string name, std::string dtype, std::vector<std::int64_t> shape,
+                           std::vector<std::byte> bytes);
+/// Any weight as plain values of a float type; `row_of` (may be empty) gives the source row of a
+/// written row. The weight must stay alive until written.
+TensorToWrite float_tensor(std::string name, std::string dtype, std::vector<std::int64_t> shape,
+                           const QTensor& weight, FloatType type,
+                           std::function<std::int64_t(std::int64_t)> row_of = {});
+
+/// "F32", "F16", "BF16".
+std::string safetensors_dtype(FloatType type);
+/// The float type of the unquantized weights: config.json's torch_dtype, else the most common.
+FloatType model_float_type(const Checkpoint& model);
+
+/// Copies tokenizer and generation files, and writes config.json with torch_dtype set and the
+/// given quantization_config (null: none).
+Result<void> write_model_files(const ExportInput& input, const Json& quantization_config);
+/// The findings every folder of the Hugging Face kind shares: missing configuration or tokenizer
+/// files, KV scheme that only this program reads back.
+void examine_folder(const Checkpoint& model, std::vector<Finding>& findings);
+
+/// "a, b, c and 4 more".
+std::string name_list(const std::vector<std::string>& names, std::size_t shown = 4);
+
+} // namespace bitlathe

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hugging Face folders with compressed-tensors weights: packed integers stay mapped as they are;
+// signed int8 weights and zero points are brought into the project's form in memory.
+#include "core/model/assemble.h"
+#include "core/model/readers/compressed_settings.h"
+#include "kernels/base/parallel.h"
+#include "kernels/compute/compute.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+namespace bitlathe {
+
+namespace {
+
+using Parts = std::map<std::string, const StoredTensor*>;
+
+const Json* quantization_config(const Json& config) {
+  for (const char* key : {"quantization_config", "compression_config"}) {
+    const auto it = config.find(key);
+    if (it != config.end() && it->is_object() &&
+        it->value("quant_method", Json("compressed-tensors")) == "compressed-tensors")
+      return &*it;
+  }
+  return nullptr;
+}
+
+bool recognises(const fs::path& path) {
+  std::error_code failed;
+  if (!fs::is_directory(path, failed) || !fs::is_regular_file(path / "config.json", failed))
+    return false;
+  const auto config = read_json_file(path / "config.json");
+  return config && config->is_object() && quantization_config(*config);
+}
+
+struct Reading {
+  const CompressedConfig& config;
+  const std::string& where;
+  std::uint64_t copied = 0, repacked = 0;
+};
+
+Error bad(const std::string& module, const std::string& what, const std::string& where) {
+  return {"bad-file", module + ": " + what, where};
+}
+
+/// Code `index` of a packed line whose words lie `stride` words apart. Before 2026, words held
+/// whole codes only (`padded`).
+std::uint8_t packed_code(const std::byte* line, std::int64_t index, int bits, std::int64_t stride,
+                         bool padded) {
+  const std::int64_t per_word = 32 / bits;
+  const std::int64_t bit = padded ? index / per_word * 32 + index % per_word * bits : index * bits;
+  std::uint32_t low = 0, high = 0;
+  std::memcpy(&low, line + bit / 32 * stride * 4, 4);
+  if (bit % 32 + bits > 32)
+    std::memcpy(&high, line + (bit / 32 + 1) * stride * 4, 4);
+  const auto both = std::uint64_t(high) << 32 | low;
+  return std::uint8_t(both >> (bit % 32) & ((1u << bits) - 1));
+}
+
+/// Whether `words` hold `count` codes densely (false), padded per word (true), or not at all.
+std::optional<bool> packing(std::int64_t words, std::int64_t count, int bits) {
+  if (words == (count * bits + 31) / 32)
+    return false;
+  const std::int64_t per_word = 32 / bits;
+  if (words == (count + per_word - 1) / per_word)
+    return true;
+  return std::nullopt;
+}
+
+Result<FloatType> scale_type(const StoredTensor& scale, const std::string& module,
+                             const std::string& where) {
+  if (scale.dtype == "F16")
+    return FloatType::f16;
+  if (scale.dtype == "BF16")
+    return FloatType::bf16;
+  if (scale.dtype == "F32")
+    return FloatType::f32;
+  return bad(module, "its scales are stored as " + scale.dtype, where);
+}
+
+Result<std::pair<std::int64_t, std::int64_t>>
+stored_shape(const StoredTensor& tensor, const std::string& module, const std::string& where) {
+  std::int64_t wide[2] = {};
+  std::int32_t narrow[2] = {};
+  if (tensor.dtype == "I64" && tensor.data.size() == 16) {
+    std::memcpy(wide, tensor.data.data(), 16);
+  } else if (tensor.dtype == "I32" && tensor.data.size() == 8) {
+    std::memcpy(narrow, tensor.data.data(), 8);
+    std::copy(narrow, narrow + 2, wide);
+  } else {
+    return bad(module, "its weight_shape is not a pair of whole numbers", where);
+  }
+  if (wide[0] < 1 || wide[1] < 1 || wide[0] > (1ll << 32) || wide[1] > (1ll << 32))
+    return bad(module,
+               "its weight_shape is " + std::to_string(wide[0]) + " x " + std::to_string(wide[1]),
+               where);
+  return std::pair(wide[0], wide[1]);
+}
+
+Result<void> read_codes(const std::string& module, const Parts& parts,
+                        const CompressedSettings& settings, Reading& reading, QTensor& out) {
+  const auto& where = reading.where;
+  const auto packed = parts.find("weight_packed");
+  if (packed == parts.end()) {
+    const auto& weight = *parts.at("weight");
+    if (settings.bits != 8 || weight.shape.size() != 2 || weight.data.empty())
+      return bad(module, "its int8 weight does not fit the settings", where);
+    out.rows = weight.shape[0];
+    out.cols = weight.shape[1];
+    // Signed bytes become unsigned codes with a bias of 128, in rows of whole words.
+    const auto stride = int_row_bytes(out.cols, 8);
+    out.owned_codes.resize(std::size_t(out.rows * stride));
+    parallel_for(out.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        const auto in = weight.data.subspan(std::size_t(row * out.cols), std::size_t(out.cols));
+        std::transform(in.begin(), in.end(), out.owned_codes.begin() + row * stride,
+                       [](std::byte b) { return b ^ std::byte(0x80); });
+      }
+    });
+    reading.copied += out.owned_codes.size();
+    return {};
+  }
+  const auto& tensor = *packed->second;
+  const auto shape = parts.find("weight_shape");
+  if (tensor.dtype != "I32" || tensor.shape.size() != 2)
+    return bad(module, "its weight_packed is not a matrix of I32", where);
+  if (shape == parts.end())
+    return bad(module, "weight_shape is missing", where);
+  TRY_ASSIGN(const auto size, stored_shape(*shape->second, module, where));
+  out.rows = size.first;
+  out.cols = size.second;
+  const auto padded = packing(tensor.shape[1], out.cols, settings.bits);
+  if (tensor.shape[0] != out.rows || !padded)
+    return bad(module,
+               "its weight_packed [" + std::to_string(tensor.shape[0]) + ", " +
+                   std::to_string(tensor.shape[1]) + "] does not hold " +
+                   std::to_string(settings.bits) + "-bit codes of " + std::to_string(out.rows) +
+                   " x " + std::to_string(out.cols),
+               where);
+  if (!*padded) {
+    out.codes = tensor.data;
+    out.keep_alive = tensor.file;
+    return {};
+  }
+  const auto stride = int_row_bytes(out.cols, settings.bits);
+  out.owned_codes.resize(std::size_t(out.rows * stride));
+  parallel_for(out.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      const auto* line = tensor.data.data() + row * tensor.shape[1] * 4;
+      auto* dense = reinterpret_cast<std::uint8_t*>(out.owned_codes.data()) + row * stride;
+      for (std::int64_t i = 0; i < out.cols; ++i) {
+        const auto code = unsigned(packed_code(line, i, settings.bits, 1, true));
+        const auto bit = i * settings.bits;
+        dense[bit / 8] = std::uint8_t(dense[bit / 8] | code << (bit % 8));
+        if (bit % 8 + settings.bits > 8)
+          dense[bit / 8 + 1] = std::uint8_t(dense[bit / 8 + 1] | code >> (8 - bit % 8));
+      }
+    }
+  });
+  reading.repacked += out.owned_codes.size();
+  return {};
+}
+
+Result<void> read_zeros(const std::string& module, const Parts& parts,
+                        const CompressedSettings& settings, std::int64_t grids,
+                        std::int64_t grid_rows, Reading& reading, QTensor& out) {
+  const auto it = parts.find("weight_zero_point");
+  const auto& where = reading.where;
+  if (settings.symmetric) {
+    if (it != parts.end())
+      return bad(module, "it is symmetric but has zero points", where);
+    return {};
+  }
+  if (it == parts.end())
+    return bad(module, "weight_zero_point is missing", where);
+  const auto& tensor = *it->second;
+  out.owned_zeros.resize(std::size_t(grids * grid_rows));
+  if (tensor.dtype == "I8" && tensor.data.size() == out.owned_zeros.size()) {
+    const auto bias = std::byte(1u << (settings.bits - 1));
+    std::transform(tensor.data.begin(), tensor.data.end(), out.owned_zeros.begin(),
+                   [&](std::byte b) { return std::byte(unsigned(b) + unsigned(bias)); });
+  } else {
+    const auto padded = tensor.shape.size() == 2 && tensor.shape[1] == grids
+                            ? packing(tensor.shape[0], grid_rows, settings.bits)
+                            : std::nullopt;
+    if (tensor.dtype != "I32" || !padded)
+      return bad(module, "its weight_zero_point does not fit its shape", where);
+    for (std::int64_t row = 0; row < grid_rows; ++row)
+      for (std::int64_t g = 0; g < grids; ++g)
+        out.owned_zeros[std::size_t(row * grids + g)] =
+            std::byte(packed_code(tensor.data.data() + g * 4, row, settings.bits, grids, *padded));
+  }
+  const unsigned top = (1u << settings.bits) - 1;
+  for (const auto zero : out.owned_zeros)
+    if (unsigned(zero) > top)
+      return bad(module, "a zero point is out of range", where);
+  out.zeros = out.owned_zeros;
+  reading.copied += out.owned_zeros.size();
+  return {};
+}
+
+Result<Module> read_quantized(const std::string& name, const Parts& parts, Reading& reading) {
+  const auto& where = reading.where;
+  const auto* settings = reading.config.find(name);
+  if (!settings)
+    return bad(name,
+               reading.config.ignored(name) ? "it is on the ignore list, but stored quantized"
+                                            : "no group of the quantization_config covers it",
+               where);
+  for (const char* part : {"weight_g_idx", "input_scale", "input_zero_point"})
+    if (parts.count(part))
+      return Error{"unsupported", name + ": it has " + part + ", which this version cannot run",
+                   where};
+  if (parts.count("weight_packed") && parts.count("weight"))
+    return bad(name, "it is stored both packed and plain", where);
+  const auto scale = parts.find("weight_scale");
+  if (scale == parts.end())
+    return bad(name, "weight_scale is missing", where);
+
+  Module module;
+  module.name = name;
+  module.activations = settings->activations;
+  QTensor& out = module.weight;
+  TRY(read_codes(name, parts, *settings, reading, out));
+  if (!out.owned_codes.empty())
+    out.codes = out.owned_codes;
+  module.shape = matrix_shape(out);
+
+  TRY_ASSIGN(const FloatType type, scale_type(*scale->second, name, where));
+  const auto count = std::int64_t(scale->second->data.size() / float_size(type));
+  const std::int64_t group = settings->group > 0 ? settings->group : out.cols;
+  const std::int64_t groups = (out.cols + group - 1) / group;
+  const bool per_tensor = settings->strategy == "tensor" && count == 1 && out.rows > 1;
+  if (count != (per_tensor ? 1 : out.rows * groups))
+    return bad(name,
+               "it has " + std::to_string(count) + " scales instead of " +
+                   std::to_string(out.rows * groups),
+               where);
+  out.scales = scale->second->data;
+  if (!out.keep_alive)
+    out.keep_alive = scale->second->file;
+  std::string id = "int" + std::to_string(settings->bits);
+  id += per_tensor ? "-tensor" : settings->group > 0 ? "-g" + std::to_string(group) : "-channel";
+  id += settings->symmetric ? "-sym" : "-asym";
+  id += type == FloatType::bf16 ? "-sbf16" : type == FloatType::f32 ? "-sf32" : "";
+  TRY_ASSIGN(out.scheme, parse_scheme(id));
+  TRY(read_zeros(name, parts, *settings, per_tensor ? 1 : groups, per_tensor ? 1 : out.rows,
+                 reading, out));
+  if (scale->second->file != out.keep_alive) { // parts in different shards: hold both
+    using Files = std::pair<std::shared_ptr<const void>, std::shared_ptr<const void>>;
+    out.keep_alive = std::make_shared<Files>(out.keep_alive, scale->second->file);
+  }
+  return module;
+}
+
+Result<void> read_manifest(Checkpoint& checkpoint, const fs::path& path) {
+  std::error_code failed;
+  if (!fs::is_regular_file(path, failed))
+    return {};
+  TRY_ASSIGN(const auto json, read_json_file(path));
+  const auto kv = json.is_object() ? json.find("kv") : json.end();
+  if (!json.is_object() || kv == json.end())
+    return {};
+  TRY_ASSIGN(checkpoint.kv_keys, json_string_or(*kv, "k", "f16", path.string()));
+  TRY_ASSIGN(checkpoint.kv_values, json_string_or(*kv, "v", "f16", path.string()));
+  return {};
+}
+
+Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
+  auto checkpoint = std::make_shared<Checkpoint>();
+  std::error_code failed;
+  checkpoint->path = path;
+  checkpoint->format = "compressed-tensors";
+  checkpoint->name = fs::weakly_canonical(fs::absolute(path), failed).filename().string();
+  const auto where = (path / "config.json").string();
+  read_folder_files(*checkpoint, path);
+  const Json* settings = quantization_config(checkpoint->config);
+  if (!settings)
+    return Error{"bad-file", "config.json has no quantization_config", where};
+  TRY_ASSIGN(const auto config, CompressedConfig::parse(*settings, where));
+  TRY_ASSIGN(const auto file, read_safetensors_folder(path));
+  TRY(read_manifest(*checkpoint, path / "bitlathe.json"));
+
+  std::map<std::string, Parts> by_module;
+  for (const auto& tensor : file.tensors) {
+    const auto dot = tensor.name.rfind('.');
+    by_module[dot == std::string::npos ? std::string() : tensor.name.substr(0, dot)]
+             [dot == std::string::npos ? tensor.name : tensor.name.substr(dot + 1)] = &tensor;
+  }
+
+  Reading reading{config, where};
+  std::vector<Module> found;
+  for (const auto& [name, parts] : by_module) {
+    const auto weight = parts.find("weight");
+    const bool int8 = weight != parts.end() && weight->second->dtype == "I8";
+    const bool quantized = parts.count("weight_packed") || int8;
+    if (!quantized && weight == parts.end()) {
+      for (const auto& [part, tensor] : parts)
+        checkpoint->others.push_back(*tensor);
+      continue;
+    }
+    Module module;
+    if (quantized) {
+      TRY_ASSIGN(module, read_quantized(name, parts, reading));
+    } else {
+      module.name = name;
+      module.shape = weight->second->shape;
+      module.weight = plain_weight(*weight->second);
+    }
+    for (const auto& [part, tensor] : parts) {
+      if (part == "bias" && attach_bias(module, plain_weight(*tensor)))
+        continue;
+      const bool used = part == "weight" ||
+                        (quantized && (part == "weight_packed" || part == "weight_scale" ||
+                                       part == "weight_shape" || part == "weight_zero_point"));
+      if (!used)
+        checkpoint->others.push_back(*tensor);
+    }
+    found.push_back(std::move(module));
+  }
+  assemble(*checkpoint, std::move(found), file.tensors, where);
+  if (reading.copied > 0)
+    checkpoint->notes.push_back("Signed weights and zero points (" +
+                                std::to_string(reading.copied) +
+                                " bytes) are held in memory, not mapped");
+  if (reading.repacked > 0)
+    checkpoint->notes.push_back("The codes are packed as before 2026; " +
+                                std::to_string(reading.repacked) +
+                                " bytes were packed densely in memory");
+  const auto kv = settings->find("kv_cache_scheme");
+  if (kv != settings->end() && kv->is_object())
+    checkpoint->notes.push_back("The KV cache scheme in config.json is meant for vLLM and is not "
+                                "used here");
+  return checkpoint;
+}
+
+} // namespace
+
+extern const CheckpointReader checkpoint_reader_compressed_tensors;
+const CheckpointReader checkpoint_reader_compressed_tensors{
+    "compressed-tensors", "A Hugging Face folder with compressed-tensors integer weights.",
+    recognises, open};
+
+} // namespace bitlathe
