@@ -80,7 +80,7 @@ class Assembler {
     const auto expected = arch.modules(spec);
     for (const auto& name : expected)
       check(name);
-    if (!problems_.empty()) {
+    if (!problems_.empty() || !undecodable_.empty()) {
       if (checkpoint_.why_not_runnable.empty())
         checkpoint_.why_not_runnable = summary();
       assemble_by_name(checkpoint_, std::move(found_));
@@ -138,8 +138,7 @@ class Assembler {
       problems_.push_back(expected.name + ".weight has the shape " + shape_text(module->shape) +
                           " instead of " + shape_text(expected.shape));
     else if (!module->weight.scheme.family)
-      problems_.push_back(expected.name + ".weight is stored as " + module->weight.scheme.id +
-                          ", which cannot be decoded yet");
+      ++undecodable_[module->weight.scheme.id];
     if (expected.bias && module->bias.rows == 0)
       problems_.push_back(expected.name + ".bias is missing");
   }
@@ -184,6 +183,12 @@ class Assembler {
   }
 
   std::string summary() const {
+    if (!undecodable_.empty()) {
+      std::string out;
+      for (const auto& [type, count] : undecodable_)
+        out += (out.empty() ? "" : ", ") + std::to_string(count) + " weights are stored as " + type;
+      return out + ": types that this version can list, but not decode";
+    }
     std::string out = "The tensors do not fit the configuration: ";
     for (std::size_t i = 0; i < problems_.size() && i < 3; ++i)
       out += (i ? "; " : "") + problems_[i];
@@ -198,6 +203,7 @@ class Assembler {
   std::map<std::string, std::size_t> index_;
   std::set<std::string> taken_;
   std::vector<std::string> problems_;
+  std::map<std::string, int> undecodable_; ///< weights by type
 };
 
 } // namespace
