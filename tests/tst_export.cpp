@@ -6,6 +6,7 @@
 #include "core/export/exporter.h"
 #include "core/methods/method.h"
 #include "core/model/checkpoint.h"
+#include "core/text/tokenizer.h"
 #include "tests/support.h"
 
 #include <QTemporaryDir>
