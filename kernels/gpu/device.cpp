@@ -63,11 +63,15 @@ Result<std::unique_ptr<GpuDevice>> GpuDevice::create(const VulkanOptions& option
         vk_struct<VkPhysicalDeviceProperties2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2);
     properties.pNext = &floats;
     vkGetPhysicalDeviceProperties2(physical.handle, &properties);
-    const auto apart = VK_SHADER_FLOAT_CONTROLS_INDEPENDENCE_NONE;
-    out->float_controls_ =
-        floats.denormBehaviorIndependence != apart && floats.roundingModeIndependence != apart &&
-        floats.shaderDenormPreserveFloat32 && floats.shaderRoundingModeRTEFloat32 &&
-        floats.shaderSignedZeroInfNanPreserveFloat32;
+    const auto tied = VK_SHADER_FLOAT_CONTROLS_INDEPENDENCE_NONE;
+    FloatControls& use = out->float_controls_;
+    use.keep_nan = floats.shaderSignedZeroInfNanPreserveFloat32;
+    use.keep_subnormals =
+        floats.shaderDenormPreserveFloat32 && floats.denormBehaviorIndependence != tied;
+    if (floats.roundingModeIndependence != tied) {
+      use.nearest_even = floats.shaderRoundingModeRTEFloat32;
+      use.nearest_even_64 = floats.shaderRoundingModeRTEFloat64;
+    }
   }
   out->find_limits(options);
 
@@ -123,7 +127,15 @@ void GpuDevice::find_limits(const VulkanOptions& options) {
   const auto yes = [](bool b) { return b ? "yes" : "no"; };
   physical_.info.properties.emplace_back("packed int8 dot product", yes(limits_.packed_dot));
   physical_.info.properties.emplace_back("64-bit floats", yes(limits_.float64));
-  physical_.info.properties.emplace_back("float controls", yes(float_controls_));
+  std::string floats;
+  if (float_controls_.nearest_even)
+    floats += "nearest even, ";
+  if (float_controls_.keep_subnormals)
+    floats += "subnormals, ";
+  if (float_controls_.keep_nan)
+    floats += "NaN, ";
+  physical_.info.properties.emplace_back(
+      "float behaviour asked for", floats.empty() ? "none" : floats.substr(0, floats.size() - 2));
 }
 
 GpuDevice::~GpuDevice() {

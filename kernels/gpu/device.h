@@ -4,8 +4,7 @@
 
 #include "kernels/gpu/gpu.h"
 #include "kernels/gpu/instance.h"
-
-#include <atomic>
+#include "kernels/gpu/spirv.h"
 
 namespace bitlathe {
 
@@ -22,8 +21,8 @@ class GpuDevice {
   const VkPhysicalDeviceMemoryProperties& memory() const { return memory_; }
   const GpuLimits& limits() const { return limits_; }
   DeviceInfo& info() { return physical_.info; }
-  /// Shaders may ask for round-to-nearest-even, kept subnormals and kept NaN.
-  bool float_controls() const { return float_controls_; }
+  /// What shaders may ask for.
+  const FloatControls& float_controls() const { return float_controls_; }
 
   bool lost() const { return lost_; }
   /// Turns a VkResult into an Error and remembers a loss.
@@ -40,7 +39,7 @@ class GpuDevice {
   VkDevice device_ = VK_NULL_HANDLE;
   VkQueue queue_ = VK_NULL_HANDLE;
   GpuLimits limits_;
-  bool float_controls_ = false;
+  FloatControls float_controls_;
   bool lost_ = false;
 };
 

@@ -65,8 +65,7 @@ Result<const ShaderModule*> PipelineCache::module(std::string_view name) {
   assert(!m.interface.uses_packed_dot || device_.limits().packed_dot);
 
   const std::vector<std::uint32_t> words =
-      device_.float_controls() ? with_float_controls(code->words)
-                               : std::vector<std::uint32_t>(code->words.begin(), code->words.end());
+      with_float_controls(code->words, device_.float_controls());
   // Inserted at once so that the destructor frees what a later step leaves behind.
   ShaderModule& stored = modules_[std::string(name)];
   stored.interface = m.interface;

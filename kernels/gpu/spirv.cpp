@@ -136,32 +136,53 @@ Result<SpirvInterface> reflect_spirv(std::span<const std::uint32_t> words, std::
   return out;
 }
 
-std::vector<std::uint32_t> with_float_controls(std::span<const std::uint32_t> words) {
+std::vector<std::uint32_t> with_float_controls(std::span<const std::uint32_t> words,
+                                               const FloatControls& controls) {
   std::size_t after_capabilities = header_words, after_modes = 0;
   std::uint32_t entry = 0;
+  bool float64 = false;
   each_instruction(words, [&](const Instruction& in) {
     const std::size_t end = in.at + in.args.size() + 1;
-    if (in.op == op_capability)
+    if (in.op == op_capability) {
       after_capabilities = end;
+      float64 |= in.args[0] == capability_float64;
+    }
     if (in.op == op_entry_point || in.op == op_execution_mode)
       after_modes = end;
     if (in.op == op_entry_point)
       entry = in.args[1];
   });
-  std::vector<std::uint32_t> out(words.begin(), words.begin() + std::ptrdiff_t(after_capabilities));
-  constexpr std::uint32_t capabilities[] = {4464, 4466, 4467}; // DenormPreserve, SignedZero.., RTE
-  constexpr std::uint32_t modes[] = {4459, 4461, 4462};        // the same as execution modes
-  for (const std::uint32_t c : capabilities)
-    out.insert(out.end(), {2u << 16 | op_capability, c});
+  struct Mode {
+    std::uint32_t capability, mode, width;
+  };
+  std::vector<Mode> modes;
+  if (controls.keep_subnormals)
+    modes.push_back({4464, 4459, 32}); // DenormPreserve
+  if (controls.keep_nan)
+    modes.push_back({4466, 4461, 32}); // SignedZeroInfNanPreserve
+  if (controls.nearest_even)
+    modes.push_back({4467, 4462, 32}); // RoundingModeRTE
+  if (controls.nearest_even_64 && float64)
+    modes.push_back({4467, 4462, 64});
+  const auto at = [&words](std::size_t i) { return words.begin() + std::ptrdiff_t(i); };
+  if (modes.empty() || after_modes == 0)
+    return {words.begin(), words.end()};
+
+  std::vector<std::uint32_t> out(at(0), at(after_capabilities));
+  std::uint32_t last_capability = 0;
+  for (const Mode& m : modes) {
+    if (m.capability != last_capability)
+      out.insert(out.end(), {2u << 16 | op_capability, m.capability});
+    last_capability = m.capability;
+  }
   const char extension[24] = "SPV_KHR_float_controls"; // padded with zeros to whole words
   out.push_back((1u + sizeof(extension) / 4) << 16 | op_extension);
   out.resize(out.size() + sizeof(extension) / 4);
   std::memcpy(out.data() + out.size() - sizeof(extension) / 4, extension, sizeof(extension));
-  out.insert(out.end(), words.begin() + std::ptrdiff_t(after_capabilities),
-             words.begin() + std::ptrdiff_t(after_modes));
-  for (const std::uint32_t m : modes)
-    out.insert(out.end(), {4u << 16 | op_execution_mode, entry, m, 32u});
-  out.insert(out.end(), words.begin() + std::ptrdiff_t(after_modes), words.end());
+  out.insert(out.end(), at(after_capabilities), at(after_modes));
+  for (const Mode& m : modes)
+    out.insert(out.end(), {4u << 16 | op_execution_mode, entry, m.mode, m.width});
+  out.insert(out.end(), at(after_modes), words.end());
   return out;
 }
 

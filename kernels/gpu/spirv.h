@@ -24,8 +24,14 @@ struct SpirvInterface {
 /// Error "internal" for a module that does not keep the conventions of shaders/README.md.
 Result<SpirvInterface> reflect_spirv(std::span<const std::uint32_t> words, std::string_view name);
 
-/// The same module with rounding to nearest even, subnormals and NaN kept for 32-bit floats, for
-/// devices that can promise it (SPV_KHR_float_controls).
-std::vector<std::uint32_t> with_float_controls(std::span<const std::uint32_t> words);
+/// What a device promises of floats when a module asks for it (SPV_KHR_float_controls).
+struct FloatControls {
+  bool keep_subnormals = false, keep_nan = false, nearest_even = false; ///< of 32-bit floats
+  bool nearest_even_64 = false;
+  bool any() const { return keep_subnormals || keep_nan || nearest_even || nearest_even_64; }
+};
+/// The same module, asking for these.
+std::vector<std::uint32_t> with_float_controls(std::span<const std::uint32_t> words,
+                                               const FloatControls& controls);
 
 } // namespace bitlathe
