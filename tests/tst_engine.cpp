@@ -218,6 +218,28 @@ class TestEngine : public QObject {
     }
   }
 
+  void sequences_grow_and_start_over() {
+    const auto engine = engine_of(test::tiny_checkpoint());
+    const Ids ids = some_ids(700, 50); // beyond the first allocation, and beyond one batch
+    const auto whole = run(*engine, ids), pieces = run(*engine, ids, 90);
+    QVERIFY(whole.ok() && pieces.ok());
+    QVERIFY(worst_share(*pieces, widened(*whole)) < 1e-5);
+    auto sequence = std::move(*engine->new_sequence(700));
+    const auto small = sequence->bytes();
+    const auto ignore = [](std::int64_t, std::span<const float>) { return Result<void>(); };
+    QVERIFY(engine->forward(*sequence, ids, 700, ignore).ok());
+    QVERIFY(sequence->bytes() > small);
+    sequence->clear();
+    QCOMPARE(sequence->length(), 0);
+    std::vector<float> again;
+    const auto keep = [&](std::int64_t, std::span<const float> logits) -> Result<void> {
+      again.assign(logits.begin(), logits.end());
+      return {};
+    };
+    QVERIFY(engine->forward(*sequence, std::span(ids).first(90), 89, keep).ok());
+    QVERIFY(worst_share({again}, widened({(*whole)[89]})) < 1e-5);
+  }
+
   void only_wanted_positions_are_given() {
     const auto engine = engine_of(test::tiny_checkpoint());
     const Ids ids = some_ids(20, 50);
@@ -300,6 +322,7 @@ class TestEngine : public QObject {
       QVERIFY(together.ok());
       QVERIFY2(worst_share(*together, widened(*got)) < 0.02, text);
       auto sequence = std::move(*engine->new_sequence(128));
+      QVERIFY(sequence->bytes() > 0);
       if (std::string_view(text) == "f16")
         f16_bytes = sequence->bytes();
       else
@@ -395,6 +418,8 @@ class TestEngine : public QObject {
     const auto checkpoint = test::tiny_checkpoint();
     const auto engine = engine_of(checkpoint);
     QCOMPARE(engine->new_sequence(0).error().code, std::string("bad-argument"));
+    auto vast = engine->new_sequence(std::int64_t(1) << 60); // memory comes with use
+    QVERIFY(vast.ok() && (*vast)->bytes() < 1 << 20);
     auto sequence = std::move(*engine->new_sequence(4));
     const auto ignore = [](std::int64_t, std::span<const float>) { return Result<void>(); };
     for (const Ids& ids : {Ids{1, 50}, Ids{-1}, Ids{1, 2, 3, 4, 5}}) {
@@ -414,6 +439,12 @@ class TestEngine : public QObject {
     const auto refused = Engine::create(unknown, *compute_);
     QCOMPARE(refused.error().code, std::string("unsupported"));
     QVERIFY(refused.error().message.find("Mamba") != std::string::npos);
+
+    const auto strange = test::tiny_checkpoint();
+    strange->modules[4].weight.scheme = Scheme{};
+    strange->modules[4].weight.scheme.id = "f64";
+    const auto undecodable = Engine::create(strange, *compute_);
+    QCOMPARE(undecodable.error().code, std::string("unsupported"));
 
     const auto incomplete = test::tiny_checkpoint();
     incomplete->modules.erase(incomplete->modules.begin() + 3);

@@ -2,6 +2,7 @@
 // Perplexity and comparison: against slow sums over made-up logits, and on the demo model against
 // figures of the independent reference (tests/reference/evaluate.py).
 #include "core/eval/eval.h"
+#include "core/methods/method.h"
 #include "core/text/tokenizer.h"
 #include "tests/tiny_model.h"
 
@@ -157,6 +158,29 @@ class TestEval : public QObject {
   Q_OBJECT
   std::unique_ptr<Compute> compute_;
   Feedback feedback_;
+
+  /// The demo model with the linears of its blocks coded by rtn.
+  std::shared_ptr<const Checkpoint> quantized_demo(const std::string& scheme_id) {
+    auto opened = open_checkpoint(test::demo_model());
+    const auto scheme = parse_scheme(scheme_id);
+    const Method* rtn = find_method("rtn");
+    if (!opened || !scheme || !rtn)
+      return nullptr;
+    const auto checkpoint = std::const_pointer_cast<Checkpoint>(*opened); // nobody else has it
+    for (Module& m : checkpoint->modules) {
+      if (!m.linear || m.layer < 0)
+        continue;
+      const FloatView weight{m.weight.scheme.float_type, m.weight.rows, m.weight.cols,
+                             m.weight.codes};
+      const Json params = Json::object();
+      auto out =
+          rtn->quantize({weight, *scheme, params, "minmax", {}, *compute_, feedback_, m.name});
+      if (!out)
+        return nullptr;
+      m.weight = std::move(out->tensor);
+    }
+    return checkpoint;
+  }
 
  private Q_SLOTS:
   void initTestCase() {
@@ -346,6 +370,62 @@ class TestEval : public QObject {
     QVERIFY(near(got->perplexity, 7.808060301909641, 1e-5));
     QVERIFY(near(got->standard_error, 0.41427752144348123, 1e-4));
     QVERIFY(got->notes.empty());
+  }
+
+  // tests/reference/evaluate.py resources/demo --text resources/demo/evaluation.txt --context 256
+  // --chunks 20 --against SCHEME: weights coded and decoded by tests/reference/quant.py.
+  void demo_comparison_is_the_reference_figure_data() {
+    QTest::addColumn<QString>("scheme");
+    QTest::addColumn<double>("ratio");
+    QTest::addColumn<double>("kld_mean");
+    QTest::addColumn<double>("kld_p99");
+    QTest::addColumn<double>("top1");
+    QTest::newRow("int8-channel-sym")
+        << "int8-channel-sym" << 0.9999924944956733 << 0.00010341067949972457
+        << 0.0009729149194736095 << 0.9921259842519685;
+    QTest::newRow("int4-g128-asym")
+        << "int4-g128-asym" << 1.0030339005360356 << 0.017699447896124855 << 0.16832302370336374
+        << 0.908267716535433;
+    QTest::newRow("int2-g64-asym") << "int2-g64-asym" << 1.6862811947923138 << 0.612008825091932
+                                   << 4.358509766722281 << 0.6311023622047244;
+  }
+  void demo_comparison_is_the_reference_figure() {
+    QFETCH(QString, scheme);
+    QFETCH(double, ratio);
+    QFETCH(double, kld_mean);
+    QFETCH(double, kld_p99);
+    QFETCH(double, top1);
+    const auto original = open_checkpoint(test::demo_model());
+    QVERIFY(original.ok());
+    const auto quantized = quantized_demo(scheme.toStdString());
+    QVERIFY(quantized);
+    EngineOptions options;
+    options.kv = KvScheme{"f32", "f32"};
+    auto reference = Engine::create(*original, *compute_);
+    auto candidate = Engine::create(quantized, *compute_, options);
+    options.activations = "int8-token-dynamic";
+    auto coded = Engine::create(quantized, *compute_, options);
+    options = {};
+    options.round_weights_to_f16 = true;
+    auto rounded = Engine::create(*original, *compute_, options);
+    QVERIFY(reference.ok() && candidate.ok() && coded.ok() && rounded.ok());
+    const auto text =
+        make_eval_text(**original, read(test::demo_model() / "evaluation.txt"), 256, 20);
+    QVERIFY(text.ok());
+    Engine* engines[] = {candidate->get(), coded->get()};
+    const auto got = compare(**reference, engines, rounded->get(), *text, feedback_);
+    QVERIFY2(got.ok(), got ? "" : got.error().text().c_str());
+    const CompareResult& m = got->models[0];
+    qInfo("ratio %.6f, KL %.6f, p99 %.5f, top-1 %.4f; with int8 activations ratio %.6f, KL %.6f",
+          m.ppl_ratio, m.kld_mean, m.kld_p99, m.top1_agreement, got->models[1].ppl_ratio,
+          got->models[1].kld_mean);
+    QVERIFY(near(m.ppl_ratio, ratio, 2e-5));
+    QVERIFY(near(m.kld_mean, kld_mean, 1e-3));
+    QVERIFY(near(m.kld_p99, kld_p99, 1e-2));
+    QVERIFY(std::abs(m.top1_agreement - top1) < 1.5 / 2540);
+    QVERIFY(got->noise_floor < 1e-9); // bf16 weights of this size are exact in f16
+    QVERIFY(near(got->models[1].ppl_ratio, ratio, 5e-3));
+    QVERIFY(m.bytes < (*original)->bytes());
   }
 
   void long_contexts_get_a_note() {

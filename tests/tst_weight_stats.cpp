@@ -219,6 +219,12 @@ class TestWeightStats : public QObject {
     QVERIFY(map.ok());
     QVERIFY(std::isnan(map->tiles[0].max));
     QVERIFY(!weight_histogram(nan, 0, *compute_, feedback_).ok());
+    auto strange = float_module({1, 2, 3, 4}, 1, FloatType::f32);
+    strange.weight.scheme = Scheme{};
+    QCOMPARE(weight_statistics(strange, *compute_, false, feedback_).error().code,
+             std::string("unsupported"));
+    QVERIFY(!heat_map(strange, 0, 0, 1, 4, 4, *compute_, feedback_).ok());
+    QVERIFY(code_values(strange.weight, 0, 0).empty());
     QCOMPARE(weight_statistics(Module(), *compute_, false, feedback_).error().code,
              std::string("bad-argument"));
   }

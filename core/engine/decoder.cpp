@@ -34,8 +34,45 @@ class DecoderSequence final : public Sequence {
     return sum;
   }
 
+  /// Makes room for `needed` tokens: memory follows the length, not the capacity.
+  Result<void> reserve(std::int64_t needed) {
+    if (needed <= allocated_)
+      return {};
+    const std::int64_t size = std::min(std::max({needed, 2 * allocated_, first_size}), capacity_);
+    try {
+      for (KvCache& cache : layers_) {
+        TRY_ASSIGN(KvCache larger,
+                   KvCache::create(kv_layout_id(cache.key_layout), kv_layout_id(cache.value_layout),
+                                   cache.kv_heads, cache.key_layout.head_dim, size));
+        copy_rows(cache, larger, cache.key_layout, cache.keys, larger.keys);
+        copy_rows(cache, larger, cache.value_layout, cache.values, larger.values);
+        cache = std::move(larger);
+      }
+    } catch (const std::exception&) { // bad_alloc, or a size beyond what a vector can be asked for
+      return Error{"out-of-memory",
+                   "There is not enough memory for the keys and values of " + std::to_string(size) +
+                       " tokens",
+                   {}};
+    }
+    allocated_ = size;
+    return {};
+  }
+
   std::vector<KvCache> layers_;
   std::int64_t length_ = 0, capacity_ = 0;
+
+ private:
+  static constexpr std::int64_t first_size = 256;
+
+  void copy_rows(const KvCache& from, const KvCache& to, const KvLayout& layout,
+                 const std::vector<std::byte>& source, std::vector<std::byte>& target) const {
+    for (std::int64_t head = 0; head < from.kv_heads; ++head)
+      std::copy_n(source.begin() + head * from.capacity * layout.row_bytes,
+                  length_ * layout.row_bytes,
+                  target.begin() + head * to.capacity * layout.row_bytes);
+  }
+
+  std::int64_t allocated_ = 0;
 };
 
 /// Tokens run together. More than this gains nothing; fewer where a single product would keep a
@@ -69,6 +106,7 @@ class Decoder final : public Engine {
                  KvCache::create(kv_.keys, kv_.values, spec_.kv_heads, spec_.head_dim, capacity));
       sequence->layers_.push_back(std::move(cache));
     }
+    TRY(sequence->reserve(1));
     return std::unique_ptr<Sequence>(std::move(sequence));
   }
 
@@ -88,6 +126,7 @@ class Decoder final : public Engine {
                    "The sequence has room for " + std::to_string(state.capacity_) +
                        " tokens, not for " + std::to_string(state.length_ + count),
                    {}};
+    TRY(state.reserve(state.length_ + count));
     for (std::int64_t begin = 0; begin < count; begin += batch_) {
       const std::int64_t n = std::min(batch_, count - begin);
       const std::int64_t wanted = std::clamp<std::int64_t>(first_wanted - begin, 0, n);

@@ -88,6 +88,11 @@ class Loader {
     if (!module || module->weight.rows <= 0)
       return Error{"bad-file", "The checkpoint has no weight for " + name,
                    checkpoint_.path.string()};
+    if (!module->weight.scheme.family)
+      return Error{"unsupported",
+                   "The values of " + name + " are stored as " + module->weight.scheme.id +
+                       ", which cannot be decoded",
+                   checkpoint_.path.string()};
     if (module->weight.rows != rows || module->weight.cols != cols)
       return Error{"bad-file",
                    name + " has the shape " + std::to_string(module->weight.rows) + " x " +

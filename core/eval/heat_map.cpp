@@ -115,10 +115,12 @@ Result<HeatMap> tiles_of(const Module& module, std::int64_t row0, std::int64_t c
 }
 
 Result<MatrixView> readable_view(const Module& module) {
-  MatrixView view = module.weight.view();
-  if (module.weight.rows <= 0 || module.weight.cols <= 0 || !view.layout)
+  if (module.weight.rows <= 0 || module.weight.cols <= 0)
     return Error{"bad-argument", "The module has no weight of its own", module.name};
-  return view;
+  if (!module.weight.scheme.family)
+    return Error{"unsupported",
+                 "Values stored as " + module.weight.scheme.id + " cannot be decoded", module.name};
+  return module.weight.view();
 }
 
 } // namespace

@@ -21,6 +21,9 @@ Result<void> for_each_chunk(const Module& module, Compute& compute, const Feedba
   const QTensor& weight = module.weight;
   if (weight.rows <= 0 || weight.cols <= 0)
     return Error{"bad-argument", "The module has no weight of its own", module.name};
+  if (!weight.scheme.family)
+    return Error{"unsupported", "Values stored as " + weight.scheme.id + " cannot be decoded",
+                 module.name};
   const MatrixView view = weight.view();
   const bool plain = !weight.scheme.quantized;
   const std::int64_t step = std::max<std::int64_t>(1, chunk_values / weight.cols);
@@ -114,11 +117,10 @@ Result<Histogram> weight_histogram(const Module& module, int bins, Compute& comp
 }
 
 std::vector<float> code_values(const QTensor& tensor, std::int64_t row, std::int64_t group) {
-  if (!tensor.scheme.quantized || row < 0 || row >= tensor.rows || group < 0)
+  if (!tensor.scheme.family || !tensor.scheme.quantized || row < 0 || row >= tensor.rows ||
+      group < 0)
     return {};
   const MatrixView view = tensor.view();
-  if (!view.layout)
-    return {};
   std::vector<float> out;
   if (view.layout->id == "int") {
     if (group >= view.groups())
