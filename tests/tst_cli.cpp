@@ -5,8 +5,10 @@
 #include "tests/support.h"
 
 #include <cmath>
+#include <QDir>
 #include <QFile>
 #include <QProcess>
+#include <QRegularExpression>
 #include <QTemporaryDir>
 #include <QTest>
 #include <unistd.h>
@@ -102,8 +104,8 @@ class TestCli : public QObject {
     RUN_OK(result, {"info", demo, "--json"});
     QVERIFY(has_keys(result.json, {"format", "architecture", "parameters", "bytes", "modules",
                                    "tokenizer", "notes"}));
-    QCOMPARE(result.json["architecture"], "llama");
-    QCOMPARE(result.json["tokenizer"]["vocab_size"], 2048);
+    QVERIFY(result.json["architecture"] == "llama");
+    QVERIFY(result.json["tokenizer"]["vocab_size"] == 2048);
     for (const auto& module : result.json["modules"])
       QVERIFY(has_keys(module, {"name", "role", "shape", "dtype", "scheme", "bytes"}));
   }
@@ -158,19 +160,19 @@ class TestCli : public QObject {
       QCOMPARE(steps[i]["top"].size(), std::size_t(3));
     }
     // Greedy: every new token is the likeliest one.
-    QCOMPARE(steps.back()["top"][0]["id"], steps.back()["id"]);
+    QVERIFY(steps.back()["top"][0]["id"] == steps.back()["id"]);
     // The same ids through a file give the same continuation.
     QFile ids(path("ids.json"));
     QVERIFY(ids.open(QIODevice::WriteOnly));
     ids.write(QByteArray::fromStdString(result.json["prompt_tokens"].dump()));
     ids.close();
     RUN_OK(again, {"generate", demo, "--ids", path("ids.json"), "--max-new", "8", "--json"});
-    QCOMPARE(again.json["tokens"], result.json["tokens"]);
+    QVERIFY(again.json["tokens"] == result.json["tokens"]);
     RUN_OK(sampled, {"generate", demo, "--prompt", "Once", "--max-new", "8", "--temperature", "0.8",
                      "--seed", "3", "--kv", "int8,q4_0", "--json"});
     RUN_OK(sampled_again, {"generate", demo, "--prompt", "Once", "--max-new", "8", "--temperature",
                            "0.8", "--seed", "3", "--kv", "int8,q4_0", "--json"});
-    QCOMPARE(sampled.json["tokens"], sampled_again.json["tokens"]);
+    QVERIFY(sampled.json["tokens"] == sampled_again.json["tokens"]);
   }
 
   void mainJob_data() {
@@ -227,7 +229,7 @@ class TestCli : public QObject {
                         "--chunks", "12", "--json"});
     QVERIFY(has_keys(perplexity.json,
                      {"perplexity", "stderr", "tokens", "seconds", "tokens_per_second"}));
-    QCOMPARE(perplexity.json["tokens"], 12 * 127);
+    QVERIFY(perplexity.json["tokens"] == 12 * 127);
     QVERIFY(
         std::fabs(perplexity.json["perplexity"].get<double>() / model["perplexity"].get<double>() -
                   1) < 1e-5);
@@ -261,9 +263,9 @@ class TestCli : public QObject {
     for (const auto& module : plan.json["modules"]) {
       const auto name = module["name"].get<std::string>();
       if (name == "model.layers.1.self_attn.v_proj")
-        QCOMPARE(module["scheme"], "int8-channel-sym");
+        QVERIFY(module["scheme"] == "int8-channel-sym");
       if (name == "model.layers.0.self_attn.v_proj" || name == "model.layers.2.self_attn.k_proj")
-        QCOMPARE(module["scheme"], "bf16");
+        QVERIFY(module["scheme"] == "bf16");
       QVERIFY(!module["reason"].get<std::string>().empty());
     }
   }
@@ -274,8 +276,8 @@ class TestCli : public QObject {
       RUN_OK(calibrated,
              {"calibrate", demo, "--calibration", demo + "/calibration.txt", "--samples", "4",
               "--length", "128", "--format", format, "-o", file, "--json"});
-      QCOMPARE(calibrated.json["samples"], 4);
-      QCOMPARE(calibrated.json["tokens"], 512);
+      QVERIFY(calibrated.json["samples"] == 4);
+      QVERIFY(calibrated.json["tokens"] == 512);
       RUN_OK(quantized, {"quantize", demo, "-o", path("q-" + format), "--scheme", "int3-g128-asym",
                          "--method", "mse", "--statistics", file, "--json"});
     }
@@ -285,7 +287,7 @@ class TestCli : public QObject {
     const Run result = run({"quantize", demo, "-o", path("refused"), "--scheme", "int3-g128-asym",
                             "--format", "gguf", "--json"});
     QCOMPARE(result.code, 1);
-    QCOMPARE(result.json["error"]["code"], "unsupported");
+    QVERIFY(result.json["error"]["code"] == "unsupported");
     QVERIFY(result.json["error"]["where"].get<std::string>().find("down_proj") !=
             std::string::npos);
     QVERIFY(!QFile::exists(path("refused")));
