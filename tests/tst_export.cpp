@@ -182,6 +182,8 @@ class TestExport : public QObject {
   void gguf_from_gguf();
   void gguf_same_bytes_as_llama_cpp();
   void plain_safetensors();
+  void fallbacks();
+  void kv_scheme_travels();
   void refusals_data();
   void refusals();
   void shards();
@@ -708,6 +710,56 @@ void TestExport::plain_safetensors() {
     QCOMPARE(back->find_module("model.layers.0.mlp.up_proj")->weight.scheme.id,
              std::string(*scheme == 'f' ? scheme : "bf16"));
     QVERIFY(!read_json_file(out / "config.json")->contains("quantization_config"));
+  }
+}
+
+void TestExport::fallbacks() {
+  // 96 columns have no whole groups of 64: a channel for this format, and nothing else changes.
+  QTemporaryDir dir;
+  make_small_model(path_of(dir) / "model");
+  const auto model = opened(path_of(dir) / "model");
+  Recipe recipe;
+  recipe.default_scheme = "int4-g64-asym";
+  auto plan = make_plan(*model, recipe);
+  QVERIFY2(plan.ok(), plan.ok() ? "" : plan.error().text().c_str());
+  const auto before = plan->bytes_after;
+  fit_plan(*plan, *model, *find_exporter("compressed-tensors"));
+  const auto* down = plan->find("model.layers.1.mlp.down_proj");
+  QCOMPARE(down->scheme.id, std::string("int4-channel-asym"));
+  QCOMPARE(down->reason_kind, std::string("fallback"));
+  QVERIFY(down->reason.find("96 columns") != std::string::npos);
+  QCOMPARE(plan->find("model.layers.1.mlp.up_proj")->scheme.id, std::string("int4-g64-asym"));
+  // Two layers of 64 rows: one scale and zero point of 3 bytes less per row.
+  QCOMPARE(plan->bytes_after, before - 2 * 64 * 3);
+  QVERIFY(noted(plan->notes, "int4-channel-asym instead of int4-g64-asym"));
+  for (const auto& finding :
+       find_exporter("compressed-tensors")->examine(*model, export_modules(*model, *plan)))
+    QVERIFY2(finding.level != Finding::Level::refuse, finding.message.c_str());
+
+  // Rows without whole blocks of 32 stay f16 in a GGUF.
+  make_small_model(path_of(dir) / "odd", false, 40);
+  const auto odd = opened(path_of(dir) / "odd");
+  recipe.default_scheme = "int8-g32-sym";
+  auto gguf = make_plan(*odd, recipe);
+  QVERIFY2(gguf.ok(), gguf.ok() ? "" : gguf.error().text().c_str());
+  fit_plan(*gguf, *odd, *find_exporter("gguf"));
+  QCOMPARE(gguf->find("model.layers.0.mlp.up_proj")->scheme.id, std::string("f16"));
+  QVERIFY(gguf->find("model.layers.0.mlp.up_proj")->convert);
+  QCOMPARE(gguf->find("model.layers.0.mlp.down_proj")->scheme.id, std::string("int8-g32-sym"));
+}
+
+void TestExport::kv_scheme_travels() {
+  QTemporaryDir dir;
+  make_small_model(path_of(dir) / "model");
+  for (const char* format : {"safetensors", "compressed-tensors"}) {
+    const auto model = quantized(path_of(dir) / "model", "int4-g32-sym");
+    model->kv_keys = "int8";
+    model->kv_values = "q4_0";
+    const auto result = exported(*model, format, path_of(dir) / format);
+    QVERIFY2(result.ok(), result.ok() ? "" : result.error().text().c_str());
+    const auto back = opened(path_of(dir) / format);
+    QCOMPARE(back->kv_keys, std::string("int8"));
+    QCOMPARE(back->kv_values, std::string("q4_0"));
   }
 }
 

@@ -104,6 +104,7 @@ Result<void> compare_checkpoints(const Checkpoint& wanted, const Checkpoint& wri
       return mismatch(module.name, "its bias is missing or new");
     if (module.bias.rows > 0)
       TRY(compare_weights(module.name + ".bias", module.bias, other->bias));
+    feedback.advance(module.bytes());
   }
   if (written.modules.size() != wanted.modules.size())
     return mismatch({}, "it has " + std::to_string(written.modules.size()) +

@@ -23,6 +23,22 @@ std::string nearest_int(const Scheme& scheme) {
   return "int4-g32-sym";
 }
 
+/// Groups must be whole; a group as long as the row or longer is stored as a channel.
+bool ragged(const Scheme& scheme, std::int64_t cols) {
+  return scheme.group > 0 && scheme.group < cols && cols % scheme.group != 0;
+}
+
+Exporter::Fallback fallback(const Scheme& scheme, const Module& module) {
+  const auto cols = module.weight.cols;
+  if (!scheme.family || scheme.family->id != "int" || !ragged(scheme, cols))
+    return {};
+  auto id = scheme.id;
+  const auto group = "-g" + std::to_string(scheme.group) + "-";
+  id.replace(id.find(group), group.size(), "-channel-");
+  return {id, "compressed-tensors needs whole groups, and " + std::to_string(cols) +
+                  " columns do not divide by " + std::to_string(scheme.group)};
+}
+
 void examine_module(const ExportModule& module, std::vector<Finding>& out) {
   const auto& source = *module.source;
   const auto& scheme = module.scheme;
@@ -42,12 +58,8 @@ void examine_module(const ExportModule& module, std::vector<Finding>& out) {
                                               : "a module of role " + source.role) +
                   "; nearest: keep its float type");
   const auto cols = source.weight.cols;
-  if (scheme.group > 0 && scheme.group < cols && cols % scheme.group != 0) {
-    const auto sym = scheme.symmetric ? "-sym" : "-asym";
-    refuse("compressed-tensors needs whole groups, and " + std::to_string(cols) +
-           " columns do not divide by " + std::to_string(scheme.group) + "; nearest: int" +
-           std::to_string(int(scheme.bits)) + "-channel" + sym);
-  }
+  if (const auto instead = fallback(scheme, source); !instead.scheme.empty())
+    refuse(instead.reason + "; nearest: " + instead.scheme);
   if (module.activations == "none")
     return;
   if (module.activations != "int8-token-dynamic")
@@ -231,20 +243,6 @@ void add_module(const Module& module, std::vector<TensorToWrite>& out) {
   }
 }
 
-/// What the configuration has no place for, for this program's own reader.
-OrderedJson manifest(const Checkpoint& model) {
-  OrderedJson out;
-  out["bitlathe_export"] = 1;
-  out["format"] = "compressed-tensors";
-  out["kv"] = {{"k", model.kv_keys}, {"v", model.kv_values}};
-  out["modules"] = OrderedJson::object();
-  for (const auto& module : model.modules)
-    if (module.weight.scheme.quantized && !module.tied_to_embedding)
-      out["modules"][module.name] = {{"scheme", module.weight.scheme.id},
-                                     {"activations", module.activations}};
-  return out;
-}
-
 Result<fs::path> write(const ExportInput& input) {
   std::vector<TensorToWrite> tensors;
   for (const auto& module : input.model.modules)
@@ -256,7 +254,6 @@ Result<fs::path> write(const ExportInput& input) {
   TRY(write_safetensors_folder(input.folder, std::move(tensors), input.shard_limit,
                                &input.feedback));
   TRY(write_model_files(input, compressed_config(input.model)));
-  TRY(write_file(input.folder / "bitlathe.json", manifest(input.model).dump(1) + "\n"));
   return fs::path(".");
 }
 
@@ -269,6 +266,7 @@ const Exporter exporter_compressed_tensors{
     "A Hugging Face folder with packed integer weights, mixed per layer.",
     "vLLM, SGLang, transformers",
     examine,
-    write};
+    write,
+    fallback};
 
 } // namespace bitlathe

@@ -85,6 +85,48 @@ std::vector<ExportModule> export_modules(const Checkpoint& quantized) {
   return out;
 }
 
+void fit_plan(Plan& plan, const Checkpoint& checkpoint, const Exporter& exporter) {
+  if (!exporter.fallback)
+    return;
+  std::uint64_t quantized_bytes = 0;
+  plan.quantized_parameters = 0;
+  for (std::size_t i = 0; i < checkpoint.modules.size() && i < plan.modules.size(); ++i) {
+    PlannedModule& planned = plan.modules[i];
+    const Module& module = checkpoint.modules[i];
+    const bool open = !module.tied_to_embedding && planned.scheme.family;
+    const auto instead = open ? exporter.fallback(planned.scheme, module) : Exporter::Fallback();
+    const auto scheme = parse_scheme(instead.scheme);
+    if (!instead.scheme.empty() && scheme) {
+      plan.notes.push_back(module.name + ": " + instead.scheme + " instead of " +
+                           planned.scheme.id + ": " + instead.reason);
+      planned.scheme = *scheme;
+      planned.reason = "fallback: " + instead.reason;
+      planned.reason_kind = "fallback";
+      if (!scheme->quantized) {
+        planned.quantize = false;
+        planned.convert = !(*scheme == module.weight.scheme);
+        planned.method.clear();
+        planned.params = Json::object();
+        planned.activations = "none";
+      }
+      plan.bytes_after -= planned.bytes_after;
+      planned.bytes_after =
+          scheme->family->bytes(*scheme, planned.rows, planned.cols).total() + module.bias.bytes();
+      plan.bytes_after += planned.bytes_after;
+    }
+    if (open && planned.scheme.quantized) {
+      plan.quantized_parameters += planned.rows * planned.cols;
+      quantized_bytes += planned.bytes_after - module.bias.bytes();
+    }
+  }
+  if (plan.parameters > 0)
+    plan.bits_per_weight = 8.0 * double(plan.bytes_after) / double(plan.parameters);
+  plan.bits_per_quantized_weight =
+      plan.quantized_parameters > 0
+          ? 8.0 * double(quantized_bytes) / double(plan.quantized_parameters)
+          : 0;
+}
+
 Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& exporter,
                                  const ExportOptions& options, Feedback& feedback) {
   ExportOutcome outcome;
@@ -99,6 +141,8 @@ Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& export
   const ExportInput input{
       model,   file_name(name), scheme_label(model), folder->staging(), options.shard_limit,
       feedback};
+  feedback.done = 0;
+  feedback.total = 2 * model.bytes(); // written, then compared
   feedback.set_step("Writing " + std::string(exporter.id));
   TRY_ASSIGN(const auto written, exporter.write(input));
   if (feedback.stopped())

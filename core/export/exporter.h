@@ -43,12 +43,22 @@ struct Exporter {
   /// Writes into input.folder; the value is the file or folder (relative to it, "." for itself)
   /// that is the checkpoint.
   Result<fs::path> (*write)(const ExportInput& input);
+  /// The scheme to use instead when only the shape stands in the way (a last group that is
+  /// shorter), with the reason; an empty scheme when there is nothing to change. May be null.
+  struct Fallback {
+    std::string scheme, reason;
+  };
+  Fallback (*fallback)(const Scheme& scheme, const Module& module) = nullptr;
 };
 std::span<const Exporter* const> all_exporters();
 const Exporter* find_exporter(std::string_view id);
 
 std::vector<ExportModule> export_modules(const Checkpoint& checkpoint, const Plan& plan);
 std::vector<ExportModule> export_modules(const Checkpoint& quantized);
+
+/// Gives modules whose shape the format cannot hold in the planned scheme the format's fallback,
+/// with reason, bytes and a note. What has no fallback is left for `examine` to refuse.
+void fit_plan(Plan& plan, const Checkpoint& checkpoint, const Exporter& exporter);
 
 /// Examine, write into a staging folder, re-open with the project's own reader, compare tensor by
 /// tensor, then move into place. Returns the path of the checkpoint. On any error nothing is left

@@ -64,6 +64,19 @@ Holding holding(const Scheme& scheme, const Module& module) {
   return {{}, "q8_0", "GGUF has no such type"};
 }
 
+/// Rows without whole blocks: what llama-quantize does.
+Exporter::Fallback fallback(const Scheme& scheme, const Module& module) {
+  if (!scheme.family || scheme.family->id != "int" || module.shape.size() < 2)
+    return {};
+  const auto held = holding(scheme, module);
+  const bool would_fit = scheme.symmetric && scheme.group > 0 && scheme.group % block == 0 &&
+                         (scheme.bits == 4 || scheme.bits == 8) &&
+                         scheme.float_type == FloatType::f16;
+  if (!held.type.empty() || !would_fit)
+    return {};
+  return {held.nearest, held.why};
+}
+
 std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportModule>& modules) {
   using Level = Finding::Level;
   std::vector<Finding> out;
@@ -152,23 +165,20 @@ TensorToWrite weight_tensor(const std::string& name, const Module& module, bool 
   const auto* info = find_gguf_type(type);
   const auto row_bytes = std::size_t(weight.cols / info->block * info->block_bytes);
   const bool as_is = weight.scheme.id == type;
-  return {name, type, shape, std::uint64_t(weight.rows) * row_bytes,
-          [&weight, row_of, row_bytes, as_is](OutputFile& file) -> Result<void> {
-            if (as_is && !row_of)
-              return file.write(weight.codes);
-            const auto view = weight.view();
-            std::vector<std::byte> row_data(row_bytes);
-            for (std::int64_t row = 0; row < weight.rows; ++row) {
-              const auto source = row_of ? row_of(row) : row;
-              if (as_is) {
-                TRY(file.write(weight.codes.subspan(std::size_t(source) * row_bytes, row_bytes)));
-                continue;
-              }
-              repack_row(view, source, row_data.data());
-              TRY(file.write(row_data));
-            }
-            return {};
-          }};
+  return {
+      name, type, shape, std::uint64_t(weight.rows) * row_bytes,
+      [&weight, row_of, row_bytes, as_is](OutputFile& file) -> Result<void> {
+        if (as_is && !row_of)
+          return file.write(weight.codes);
+        const auto view = weight.view();
+        return write_in_pieces(file, weight.rows, row_bytes, [&](std::int64_t row, std::byte* out) {
+          const auto source = row_of ? row_of(row) : row;
+          if (as_is)
+            std::memcpy(out, weight.codes.data() + std::size_t(source) * row_bytes, row_bytes);
+          else
+            repack_row(view, source, out);
+        });
+      }};
 }
 
 TensorToWrite bias_tensor(const std::string& name, const QTensor& bias, bool permuted,
@@ -264,6 +274,7 @@ const Exporter exporter_gguf{"gguf",
                              "One file with weights, settings and tokenizer.",
                              "llama.cpp, Ollama, LM Studio",
                              examine,
-                             write};
+                             write,
+                             fallback};
 
 } // namespace bitlathe

@@ -2,16 +2,17 @@
 #include "core/export/tensors.h"
 
 #include "core/model/assemble.h"
+#include "kernels/base/parallel.h"
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
 
 namespace bitlathe {
 
 namespace {
 
-/// Writes rows of `weight` as `type`, some MiB at a time.
 Result<void> write_rows(OutputFile& file, const QTensor& weight, FloatType type,
                         const std::function<std::int64_t(std::int64_t)>& row_of) {
   const auto view = weight.view();
@@ -19,23 +20,51 @@ Result<void> write_rows(OutputFile& file, const QTensor& weight, FloatType type,
   const bool same = weight.scheme.family->id == "float" && weight.scheme.float_type == type;
   if (same && !row_of)
     return file.write(weight.codes);
-  std::vector<float> values(std::size_t(weight.cols));
-  std::vector<std::byte> bytes(row_bytes);
-  for (std::int64_t row = 0; row < weight.rows; ++row) {
+  return write_in_pieces(file, weight.rows, row_bytes, [&](std::int64_t row, std::byte* out) {
     const auto source = row_of ? row_of(row) : row;
     if (same) {
-      TRY(file.write(weight.codes.subspan(std::size_t(source) * row_bytes, row_bytes)));
-      continue;
+      std::memcpy(out, weight.codes.data() + std::size_t(source) * row_bytes, row_bytes);
+      return;
     }
+    std::vector<float> values(std::size_t(weight.cols));
     view.layout->decode(view, source, 0, weight.cols, values.data());
     for (std::int64_t col = 0; col < weight.cols; ++col)
-      store_float(type, bytes.data(), col, values[std::size_t(col)]);
+      store_float(type, out, col, values[std::size_t(col)]);
+  });
+}
+
+/// What config.json has no place for, for this program's own readers.
+OrderedJson manifest(const Checkpoint& model) {
+  OrderedJson out;
+  out["bitlathe_export"] = 1;
+  out["kv"] = {{"k", model.kv_keys}, {"v", model.kv_values}};
+  out["modules"] = OrderedJson::object();
+  for (const auto& module : model.modules)
+    if (module.weight.scheme.quantized && !module.tied_to_embedding)
+      out["modules"][module.name] = {{"scheme", module.weight.scheme.id},
+                                     {"activations", module.activations}};
+  return out;
+}
+
+} // namespace
+
+Result<void>
+write_in_pieces(OutputFile& file, std::int64_t rows, std::size_t row_bytes,
+                const std::function<void(std::int64_t row, std::byte* out)>& make_row) {
+  const auto piece = std::max<std::int64_t>(
+      1, std::int64_t((std::size_t(4) << 20) / std::max<std::size_t>(row_bytes, 1)));
+  std::vector<std::byte> bytes;
+  for (std::int64_t first = 0; first < rows; first += piece) {
+    const auto count = std::min(piece, rows - first);
+    bytes.resize(std::size_t(count) * row_bytes);
+    parallel_for(count, 8, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        make_row(first + i, bytes.data() + std::size_t(i) * row_bytes);
+    });
     TRY(file.write(bytes));
   }
   return {};
 }
-
-} // namespace
 
 TensorToWrite bytes_tensor(std::string name, std::string dtype, std::vector<std::int64_t> shape,
                            std::span<const std::byte> bytes) {
@@ -112,6 +141,8 @@ Result<void> write_model_files(const ExportInput& input, const Json& quantizatio
     config["quantization_config"] = quantization_config;
   TRY(write_file(input.folder / "config.json",
                  config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n"));
+  if (!quantization_config.is_null() || model.kv_keys != "f16" || model.kv_values != "f16")
+    TRY(write_file(input.folder / "bitlathe.json", manifest(model).dump(1) + "\n"));
 
   for (const auto& file : model.side_files) {
     if (input.feedback.stopped())
@@ -131,6 +162,16 @@ void examine_folder(const Checkpoint& model, std::vector<Finding>& findings) {
                         {},
                         "The source has no usable config.json: the export holds the weights, but "
                         "other programs need the configuration to run them"});
+  std::vector<std::string> lost;
+  for (const auto& other : model.others)
+    if (safetensors_dtype_bits(other.dtype) == 0)
+      lost.push_back(other.name);
+  if (!lost.empty())
+    findings.push_back(
+        {Level::note,
+         {},
+         std::to_string(lost.size()) +
+             " unused tensors of types that safetensors lacks are left out: " + name_list(lost)});
   const auto is_tokenizer = [](const fs::path& file) {
     return file.filename() == "tokenizer.json" || file.filename() == "tokenizer.model";
   };

@@ -18,13 +18,19 @@ TensorToWrite float_tensor(std::string name, std::string dtype, std::vector<std:
                            const QTensor& weight, FloatType type,
                            std::function<std::int64_t(std::int64_t)> row_of = {});
 
+/// Writes `rows` rows of `row_bytes` bytes that `make_row` fills, some MiB at a time and several
+/// rows at once.
+Result<void> write_in_pieces(OutputFile& file, std::int64_t rows, std::size_t row_bytes,
+                             const std::function<void(std::int64_t row, std::byte* out)>& make_row);
+
 /// "F32", "F16", "BF16".
 std::string safetensors_dtype(FloatType type);
 /// The float type of the unquantized weights: config.json's torch_dtype, else the most common.
 FloatType model_float_type(const Checkpoint& model);
 
-/// Copies tokenizer and generation files, and writes config.json with torch_dtype set and the
-/// given quantization_config (null: none).
+/// Copies tokenizer and generation files, writes config.json with torch_dtype set and the given
+/// quantization_config (null: none), and bitlathe.json with what the configuration has no place
+/// for.
 Result<void> write_model_files(const ExportInput& input, const Json& quantization_config);
 /// The findings every folder of the Hugging Face kind shares: missing configuration or tokenizer
 /// files, KV scheme that only this program reads back.

@@ -69,6 +69,13 @@ Result<std::shared_ptr<const Checkpoint>> open_checkpoint(const fs::path& path) 
       TRY_ASSIGN(const auto checkpoint, reader->open(path));
       return std::shared_ptr<const Checkpoint>(checkpoint);
     }
+    if (fs::is_directory(status))
+      for (const auto& entry : fs::directory_iterator(path))
+        if (entry.path().extension() == ".bin" || entry.path().extension() == ".pth")
+          return Error{"unsupported",
+                       "The folder holds PyTorch pickles (" + entry.path().filename().string() +
+                           "), which can run code when opened; convert them to safetensors",
+                       path.string()};
     std::string known;
     for (const CheckpointReader* reader : all_checkpoint_readers())
       known += (known.empty() ? "" : ", ") + std::string(reader->id);
@@ -120,6 +127,20 @@ void read_folder_files(Checkpoint& checkpoint, const fs::path& folder) {
       code.push_back(it->path());
   std::sort(code.begin(), code.end());
   checkpoint.side_files.insert(checkpoint.side_files.end(), code.begin(), code.end());
+
+  if (fs::is_regular_file(folder / "bitlathe.json", failed)) { // written by our own exporters
+    const auto where = (folder / "bitlathe.json").string();
+    const auto json = read_json_file(folder / "bitlathe.json");
+    const Json kv = json && json->is_object() ? json->value("kv", Json()) : Json();
+    const auto keys = json_string_or(kv, "k", "f16", where);
+    const auto values = json_string_or(kv, "v", "f16", where);
+    if (json && keys && values) {
+      checkpoint.kv_keys = *keys;
+      checkpoint.kv_values = *values;
+    } else {
+      checkpoint.notes.push_back("bitlathe.json cannot be read; the KV cache scheme is f16");
+    }
+  }
 
   auto tokenizer = Tokenizer::from_folder(folder);
   if (tokenizer)

@@ -137,7 +137,9 @@ Result<OrderedJson> run(Invocation& invocation) {
     return usage_error("quantize needs -o DIR (or --dry-run)");
   TRY_ASSIGN(const auto exporters, wanted_exporters(invocation));
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
-  TRY_ASSIGN(const Plan plan, make_plan(*model, recipe, invocation.has("requantize")));
+  TRY_ASSIGN(Plan plan, make_plan(*model, recipe, invocation.has("requantize")));
+  for (const Exporter* exporter : exporters)
+    fit_plan(plan, *model, *exporter);
   TRY_ASSIGN(std::vector<std::string> notes, examine(*model, plan, exporters));
   if (invocation.has("dry-run")) {
     OrderedJson json = plan_to_json(plan);

@@ -254,19 +254,6 @@ Result<Module> read_quantized(const std::string& name, const Parts& parts, Readi
   return module;
 }
 
-Result<void> read_manifest(Checkpoint& checkpoint, const fs::path& path) {
-  std::error_code failed;
-  if (!fs::is_regular_file(path, failed))
-    return {};
-  TRY_ASSIGN(const auto json, read_json_file(path));
-  const auto kv = json.is_object() ? json.find("kv") : json.end();
-  if (!json.is_object() || kv == json.end())
-    return {};
-  TRY_ASSIGN(checkpoint.kv_keys, json_string_or(*kv, "k", "f16", path.string()));
-  TRY_ASSIGN(checkpoint.kv_values, json_string_or(*kv, "v", "f16", path.string()));
-  return {};
-}
-
 Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   auto checkpoint = std::make_shared<Checkpoint>();
   std::error_code failed;
@@ -280,7 +267,6 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
     return Error{"bad-file", "config.json has no quantization_config", where};
   TRY_ASSIGN(const auto config, CompressedConfig::parse(*settings, where));
   TRY_ASSIGN(const auto file, read_safetensors_folder(path));
-  TRY(read_manifest(*checkpoint, path / "bitlathe.json"));
 
   std::map<std::string, Parts> by_module;
   for (const auto& tensor : file.tensors) {
