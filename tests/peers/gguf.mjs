@@ -7,7 +7,6 @@ for (const type of export_types)
   await check(`demo as ${type}: the Hub's reader lists the same tensors`, async () => {
     const file = exported(type);
     const { metadata, tensorInfos } = await gguf(file, { allowLocalFile: true });
-    const ours = new Map(cli('info', file).modules.map((m) => [m.name, m]));
     expect(metadata['general.architecture'] === 'llama', 'another architecture');
     expect(metadata['tokenizer.ggml.tokens'].length === 2048, 'another number of tokens');
     const types = new Map();
@@ -20,9 +19,9 @@ for (const type of export_types)
     const info = cli('info', file);
     expect(tensorInfos.length === info.modules.length, `${tensorInfos.length} tensors, we list ${info.modules.length} modules`);
     expect(bytes === info.parameters, `${bytes} parameters, we count ${info.parameters}`);
-    const want = new Set(info.modules.map((m) => m.dtype));
+    const want = new Set(info.modules.map((m) => m.dtype.toLowerCase()));
     for (const name of types.keys()) expect(want.has(name), `it sees ${name}, we say ${[...want]}`);
     expect(types.has(type), `no tensor is ${type}`);
-    return [...types].map(([name, count]) => `${count} ${name}`).join(', ') + (ours.size ? '' : ' (none listed)');
+    return [...types].map(([name, count]) => `${count} ${name}`).join(', ');
   });
 await finish();

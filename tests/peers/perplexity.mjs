@@ -10,11 +10,14 @@ const tolerance = 1e-3;
 const text_file = path.join(demo, 'evaluation.txt');
 const text = fs.readFileSync(text_file, 'utf8').replace(/\n$/, '');
 
-/// Negative log-likelihood of `next` after one position.
+/// Negative log-likelihood of `next` after one position, from all its logits.
 function nll(output, next) {
   const logits = output.next.logits;
-  const best = Math.max(...logits.values());
-  return best + Math.log(output.next.totalLogitWeight) - logits.get(next);
+  let best = -Infinity;
+  for (const value of logits.values()) best = Math.max(best, value);
+  let total = 0;
+  for (const value of logits.values()) total += Math.exp(value - best);
+  return best + Math.log(total) - logits.get(next);
 }
 
 async function measure(model, sequence) {
@@ -27,11 +30,7 @@ async function measure(model, sequence) {
     if (model.tokens.shouldPrependBosToken) window[0] = model.tokens.bos;
     await sequence.clearHistory();
     const outputs = await sequence.controlledEvaluate(
-      window.map((id, i) =>
-        i < first || i + 1 === context
-          ? id
-          : [id, { generateNext: { logits: { filter: { tokens: [window[i + 1]], includeMax: true } }, totalLogitWeight: true } }],
-      ),
+      window.map((id, i) => (i < first || i + 1 === context ? id : [id, { generateNext: { logits: true } }])),
     );
     for (let i = first; i + 1 < context; ++i) {
       sum += nll(outputs[i], window[i + 1]);

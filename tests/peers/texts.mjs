@@ -21,7 +21,7 @@ const prompts = fs
 
 const files = [path.join(demo, 'evaluation.txt')];
 if (shared_data)
-  for (const name of ['tinystories_minigpt.txt', 'cal_multilingual.utf8', 'cal_code.utf8', 'wiki.test.raw'])
+  for (const name of ['tinystories_minigpt.656k-charset.txt', 'tinystories_minigpt.txt', 'cal_multilingual.utf8', 'cal_code.utf8', 'wiki.test.raw'])
     files.push(path.join(shared_data, 'text', name));
 
 export { nasty, prompts, files };
