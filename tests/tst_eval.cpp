@@ -344,6 +344,20 @@ class TestEval : public QObject {
     QVERIFY(!compare(engine, engines, nullptr, *text, feedback_).ok());
   }
 
+  void ids_outside_the_vocabulary_are_refused() {
+    FakeEngine engine(40, 40, -1, 1);
+    EvalText text;
+    text.ids = Ids(32, 3);
+    text.context = 8;
+    for (const std::int32_t bad : {40, -1, 1 << 30}) {
+      text.ids[7] = bad; // the last of a window is only ever a target
+      QCOMPARE(perplexity(engine, text, feedback_).error().code, std::string("bad-argument"));
+      Engine* engines[] = {&engine};
+      QCOMPARE(compare(engine, engines, nullptr, text, feedback_).error().code,
+               std::string("bad-argument"));
+    }
+  }
+
   void cancel() {
     FakeEngine engine(40, 40, -1, 1);
     const auto text = make_eval_text(engine.checkpoint(), "some text that is long enough", 4, 0);

@@ -146,6 +146,9 @@ class Comparison {
 
   Result<CompareReport> run(const std::function<void(const CompareReport&)>& on_window) {
     TRY_ASSIGN(const Windows windows, Windows::cut(reference_.checkpoint(), text_));
+    TRY(windows.check_ids(reference_.spec().vocab));
+    for (const Pair& pair : pairs_)
+      TRY(windows.check_ids(pair.engine->spec().vocab));
     TRY_ASSIGN(sequence_, reference_.new_sequence(text_.context));
     feedback_.total = std::uint64_t(windows.count());
     feedback_.done = 0;

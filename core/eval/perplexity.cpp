@@ -28,6 +28,7 @@ Result<EvalText> make_eval_text(const Checkpoint& checkpoint, std::string_view t
 Result<PerplexityResult> perplexity(Engine& engine, const EvalText& text, Feedback& feedback,
                                     const std::function<void(const PerplexityResult&)>& on_window) {
   TRY_ASSIGN(const Windows windows, Windows::cut(engine.checkpoint(), text));
+  TRY(windows.check_ids(engine.spec().vocab));
   const double start = seconds_now();
   feedback.total = std::uint64_t(windows.count());
   feedback.done = 0;

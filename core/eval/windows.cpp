@@ -37,6 +37,16 @@ Result<Windows> Windows::cut(const Checkpoint& checkpoint, const EvalText& text)
   return out;
 }
 
+Result<void> Windows::check_ids(std::int64_t vocab) const {
+  for (const std::int32_t id : text_.ids)
+    if (id < 0 || id >= vocab)
+      return Error{"bad-argument",
+                   "Token " + std::to_string(id) + " is outside the vocabulary of " +
+                       std::to_string(vocab),
+                   {}};
+  return {};
+}
+
 std::vector<std::int32_t> Windows::ids(std::int64_t window) const {
   const auto begin = text_.ids.begin() + window * text_.context;
   std::vector<std::int32_t> out(begin, begin + text_.context);

@@ -35,6 +35,9 @@ class Windows {
   /// Error "bad-argument" when the text is too short. BOS is that of the checkpoint's tokenizer.
   static Result<Windows> cut(const Checkpoint& checkpoint, const EvalText& text);
 
+  /// Error "bad-argument" for an id that a model with `vocab` logits cannot score.
+  Result<void> check_ids(std::int64_t vocab) const;
+
   std::int64_t count() const { return count_; }
   std::vector<std::int32_t> ids(std::int64_t window) const;
   /// The scored positions of a window, in pieces for a vocabulary of this size.
