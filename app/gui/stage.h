@@ -15,6 +15,7 @@ class Workbench;
 /// Columns of the layer tree; each stage says which it shows beside the name.
 enum class TreeColumn {
   name,
+  include, ///< tick: quantize this module
   shape,
   source,    ///< precision the checkpoint stores
   precision, ///< precision the plan gives
@@ -32,6 +33,8 @@ struct Stage {
   const char* summary; ///< one sentence for the tooltip
   QWidget* (*make)(Workbench& workbench, QWidget* parent);
   std::span<const TreeColumn> columns;
+  /// Width of the tree in this stage before anyone resized it.
+  int tree_width = 300;
   /// Does what the stage is there for with its standard inputs (Compare: two prompts, Evaluate:
   /// eight windows); used by --grab. May be null. The picture is taken once the engine is idle.
   void (*rehearse)(QWidget* stage) = nullptr;

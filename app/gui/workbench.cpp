@@ -231,6 +231,16 @@ void Workbench::setExcluded(const QStringList& modules, bool excluded) {
                            : tr("Include %1").arg(short_list(modules)));
 }
 
+void Workbench::resetModules(const QStringList& modules) {
+  Recipe next = impl_->recipe;
+  for (const auto& module : modules) {
+    const std::string name = module.toStdString();
+    std::erase(next.exclude, name);
+    std::erase_if(next.rules, [&](const Rule& rule) { return rule.match == name; });
+  }
+  setRecipe(next, tr("Reset %1").arg(short_list(modules)));
+}
+
 const Plan* Workbench::plan() const { return impl_->plan ? &*impl_->plan : nullptr; }
 QString Workbench::planError() const { return impl_->plan_error; }
 bool Workbench::requantizeAllowed() const { return impl_->requantize; }

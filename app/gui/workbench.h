@@ -48,6 +48,8 @@ class Workbench : public QObject {
   void setModules(const QStringList& modules, const QString& scheme, const QString& method);
   /// Excludes or includes exactly these modules.
   void setExcluded(const QStringList& modules, bool excluded);
+  /// Takes back what was set for exactly these modules: their own rules and exclusions.
+  void resetModules(const QStringList& modules);
   const Plan* plan() const;       ///< nullptr when there is none
   QString planError() const;      ///< why not
   bool requantizeAllowed() const; ///< an already quantized source may be quantized again
@@ -97,6 +99,7 @@ class Workbench : public QObject {
   void setStageState(const QString& stage, const Json& state);
   /// Where results and statistics are kept until they are cleaned up, and what they take.
   static QString keptFolder();
+  static void setKeptFolder(const QString& folder); ///< for tests and pictures
   /// Removes every kept result except the ones this window uses; returns the bytes freed.
   void cleanKept();
 

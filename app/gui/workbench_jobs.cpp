@@ -25,7 +25,13 @@ void say_failure(Workbench* workbench, const Error& error) {
 
 } // namespace
 
+static QString kept_folder_override;
+
+void Workbench::setKeptFolder(const QString& folder) { kept_folder_override = folder; }
+
 QString Workbench::keptFolder() {
+  if (!kept_folder_override.isEmpty())
+    return kept_folder_override;
   return QStandardPaths::writableLocation(QStandardPaths::AppLocalDataLocation) + "/kept";
 }
 

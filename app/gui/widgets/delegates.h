@@ -11,6 +11,7 @@ enum ItemRole {
   bar_role,                     ///< double 0..1: length of the bar; negative: none
   bar_color_role,               ///< QColor of the bar; without it the quantized colour
   sort_role,                    ///< what to sort by instead of the text
+  role_role,                    ///< QString: what the module is ("q_proj")
   module_role,                  ///< QString: module name of the row, empty for groups
   faded_role                    ///< bool: secondary (a kept or excluded module)
 };

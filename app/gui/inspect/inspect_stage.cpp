@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "app/gui/inspect/inspect_stage.h"
+
+#include "app/gui/format.h"
+#include "app/gui/inspect/channel_chart.h"
+#include "app/gui/inspect/coarse.h"
+#include "app/gui/inspect/heat_view.h"
+#include "app/gui/inspect/histogram_view.h"
+#include "app/gui/inspect/tensor_lookup.h"
+#include "app/gui/theme.h"
+#include "app/gui/widgets/card.h"
+#include "app/gui/widgets/empty_state.h"
+#include "app/gui/widgets/save_menu.h"
+
+#include <algorithm>
+#include <cmath>
+#include <QComboBox>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QPushButton>
+#include <QSpinBox>
+#include <QSplitter>
+#include <QStackedWidget>
+#include <QToolButton>
+#include <QVBoxLayout>
+
+namespace bitlathe::gui {
+
+namespace {
+
+constexpr int bins = 320;
+
+struct Counted {
+  Histogram original;
+  std::optional<Histogram> stored;
+  std::vector<float> codes;
+};
+
+struct Mapped {
+  HeatMap map;
+  double scale = 1;
+};
+
+/// The value below which nearly all tiles stay: one outlier must not bleach the picture.
+double robustScale(const HeatMap& map, HeatView::Mode mode) {
+  std::vector<float> sizes;
+  sizes.reserve(map.tiles.size());
+  for (const auto& tile : map.tiles)
+    sizes.push_back(mode == HeatView::Mode::value ? std::max(std::abs(tile.min), std::abs(tile.max))
+                    : mode == HeatView::Mode::magnitude ? tile.mean_abs
+                                                        : tile.max);
+  if (sizes.empty())
+    return 1;
+  const auto at = sizes.begin() + std::ptrdiff_t(double(sizes.size() - 1) * 0.995);
+  std::nth_element(sizes.begin(), at, sizes.end());
+  return double(*at);
+}
+
+QPushButton* chip(const QString& text, const QString& tooltip, QWidget* parent) {
+  auto* button = new QPushButton(text, parent);
+  button->setCheckable(true);
+  button->setToolTip(tooltip);
+  button->setFont(smallFont());
+  setRole(button, "chip");
+  return button;
+}
+
+QToolButton* resetButton(const QString& what, QWidget* parent) {
+  auto* button = new QToolButton(parent);
+  button->setText(QStringLiteral("⤢"));
+  button->setToolTip(InspectStage::tr("Show all of it again (double click, or 0)"));
+  button->setAccessibleName(InspectStage::tr("Reset zoom of %1").arg(what));
+  return button;
+}
+
+} // namespace
+
+InspectStage::InspectStage(Workbench& workbench, QWidget* parent)
+    : QWidget(parent), workbench_(workbench) {
+  buildWeights();
+  buildActivations();
+  buildHeat();
+  buildChannels();
+  auto* top = new QSplitter(Qt::Horizontal, this);
+  top->addWidget(weights_card_);
+  top->addWidget(activations_card_);
+  top->setStretchFactor(0, 3);
+  top->setStretchFactor(1, 2);
+  auto* bottom = new QSplitter(Qt::Horizontal, this);
+  bottom->addWidget(heat_card_);
+  bottom->addWidget(channels_card_);
+  bottom->setStretchFactor(0, 3);
+  bottom->setStretchFactor(1, 2);
+  auto* rows = new QSplitter(Qt::Vertical, this);
+  rows->addWidget(top);
+  rows->addWidget(bottom);
+  rows->setStretchFactor(0, 1);
+  rows->setStretchFactor(1, 1);
+  for (auto* splitter : {top, bottom, rows}) {
+    splitter->setChildrenCollapsible(false);
+    splitter->setHandleWidth(space::s);
+  }
+  top->setSizes({540, 360});
+  bottom->setSizes({540, 360});
+  auto* column = new QVBoxLayout(this);
+  column->setContentsMargins(space::s, space::s, space::s, space::s);
+  column->addWidget(rows);
+
+  for (const auto signal :
+       {&Workbench::opened, &Workbench::selectionChanged, &Workbench::resultsChanged})
+    connect(&workbench, signal, this, &InspectStage::showModule);
+  connect(&workbench, &Workbench::statisticsChanged, this, [this] {
+    showActivations();
+    showChannels();
+  });
+  connect(&TensorLookup::of(workbench), &TensorLookup::ready, this, &InspectStage::statisticsReady);
+  showModule();
+}
+
+void InspectStage::buildWeights() {
+  weights_card_ = new Card(tr("Weights"),
+                           tr("How often each value occurs in the whole tensor: the source in "
+                              "slate, what is stored in teal, the codes of one group as lines"),
+                           this);
+  weights_ = new HistogramView(weights_card_);
+  weights_->setToolTip(tr("Wheel zooms, dragging selects a range, a double click shows all"));
+  weights_card_->addBody(weights_);
+
+  code_choice_ = new QWidget(weights_card_);
+  auto* row = new QHBoxLayout(code_choice_);
+  row->setContentsMargins(0, 0, 0, 0);
+  row->setSpacing(space::xs);
+  code_row_ = new QSpinBox(code_choice_);
+  code_group_ = new QSpinBox(code_choice_);
+  for (auto* box : {code_row_, code_group_}) {
+    box->setFont(smallFont());
+    connect(box, &QSpinBox::valueChanged, this, &InspectStage::countWeights);
+  }
+  code_row_->setPrefix(tr("row "));
+  code_group_->setPrefix(tr("group "));
+  const QString tip = tr("The lines are the values that the codes of this group can express; a "
+                         "click into the heat map chooses the group under it");
+  code_row_->setToolTip(tip);
+  code_group_->setToolTip(tip);
+  code_row_->setAccessibleName(tr("Row of the code lines"));
+  code_group_->setAccessibleName(tr("Group of the code lines"));
+  row->addWidget(code_row_);
+  row->addWidget(code_group_);
+  weights_card_->addTool(code_choice_);
+  auto* log = chip(tr("log"), tr("Logarithmic counts: makes the rare values in the tails visible"),
+                   weights_card_);
+  log->setChecked(true);
+  connect(log, &QPushButton::toggled, weights_, &HistogramView::setLogScale);
+  weights_card_->addTool(log);
+  auto* reset = resetButton(tr("the weight histogram"), weights_card_);
+  connect(reset, &QToolButton::clicked, weights_, &HistogramView::resetZoom);
+  weights_card_->addTool(reset);
+  const auto csv = [this] { return weights_->csv(); };
+  weights_card_->addTool(
+      makePictureButton(weights_, QStringLiteral("weights"), csv, weights_card_));
+  addPictureMenu(weights_, QStringLiteral("weights"), csv);
+  connect(weights_, &HistogramView::rangeWanted, this, &InspectStage::countWeights);
+  connect(weights_, &HistogramView::hovered, this, [this](const QString& text) {
+    weights_card_->setReadout(text.isEmpty() ? weights_note_ : text);
+  });
+}
+
+void InspectStage::buildActivations() {
+  activations_card_ =
+      new Card(tr("Activations"),
+               tr("How often each value occurs in the inputs of this layer while calibration text "
+                  "runs through the model"),
+               this);
+  activation_pages_ = new QStackedWidget(activations_card_);
+  activation_empty_ = new EmptyState({}, {}, activation_pages_);
+  activation_empty_->addAction(
+      tr("Calibrate"),
+      tr("Run the recipe's calibration text through the model and collect statistics (Ctrl+K)"),
+      [this] { workbench_.startCalibration(); });
+  activations_ = new HistogramView(activation_pages_);
+  activations_->setAccessibleName(tr("Histogram of activations"));
+  activations_->setToolTip(tr("Wheel zooms, dragging selects a range, a double click shows all"));
+  activation_pages_->addWidget(activation_empty_);
+  activation_pages_->addWidget(activations_);
+  activations_card_->addBody(activation_pages_);
+  auto* log = chip(tr("log"), tr("Logarithmic counts"), activations_card_);
+  log->setChecked(true);
+  connect(log, &QPushButton::toggled, activations_, &HistogramView::setLogScale);
+  activations_card_->addTool(log);
+  auto* reset = resetButton(tr("the activation histogram"), activations_card_);
+  connect(reset, &QToolButton::clicked, activations_, &HistogramView::resetZoom);
+  activations_card_->addTool(reset);
+  const auto csv = [this] { return activations_->csv(); };
+  activations_card_->addTool(
+      makePictureButton(activations_, QStringLiteral("activations"), csv, activations_card_));
+  addPictureMenu(activations_, QStringLiteral("activations"), csv);
+  connect(activations_, &HistogramView::hovered, this, [this](const QString& text) {
+    activations_card_->setReadout(text.isEmpty() ? activations_note_ : text);
+  });
+}
+
+void InspectStage::buildHeat() {
+  heat_card_ = new Card(tr("Heat map"),
+                        tr("The whole matrix, outputs down and inputs across. Strips: largest "
+                           "value of each row and column; amber where it is over three times the "
+                           "median"),
+                        this);
+  heat_ = new HeatView(heat_card_);
+  heat_->setToolTip(tr("Wheel zooms down to single weights, dragging moves, a double click shows "
+                       "all, a click chooses the group of the code lines"));
+  heat_card_->addBody(heat_);
+  heat_mode_ = new QComboBox(heat_card_);
+  heat_mode_->setFont(smallFont());
+  heat_mode_->addItem(tr("Values"), int(HeatView::Mode::value));
+  heat_mode_->addItem(tr("Magnitude"), int(HeatView::Mode::magnitude));
+  heat_mode_->addItem(tr("Error"), int(HeatView::Mode::error));
+  heat_mode_->setToolTip(tr("Values: the extreme of every tile, signed. Magnitude: mean absolute "
+                            "value. Error: largest distance between source and what is stored"));
+  heat_mode_->setAccessibleName(tr("What the heat map shows"));
+  connect(heat_mode_, &QComboBox::currentIndexChanged, this, &InspectStage::requestMap);
+  heat_card_->addTool(heat_mode_);
+  auto* reset = resetButton(tr("the heat map"), heat_card_);
+  connect(reset, &QToolButton::clicked, heat_, &HeatView::resetZoom);
+  heat_card_->addTool(reset);
+  const auto csv = [this] { return heat_->csv(); };
+  heat_card_->addTool(makePictureButton(heat_, QStringLiteral("heatmap"), csv, heat_card_));
+  addPictureMenu(heat_, QStringLiteral("heatmap"), csv);
+  connect(heat_, &HeatView::regionWanted, this, &InspectStage::requestMap);
+  connect(heat_, &HeatView::hovered, heat_card_, &Card::setReadout);
+  connect(heat_, &HeatView::picked, this, [this](qint64 row, qint64 col) {
+    if (!stored())
+      return;
+    const auto group = stored()->weight.scheme.group;
+    code_row_->setValue(int(row));
+    code_group_->setValue(group > 0 ? int(col / group) : 0);
+  });
+}
+
+void InspectStage::buildChannels() {
+  channels_card_ = new Card(tr("Channels"),
+                            tr("Smallest and largest value of every channel; amber ones stand out "
+                               "and decide how wide a shared scale must be"),
+                            this);
+  channels_ = new ChannelChart(channels_card_);
+  channels_card_->addBody(channels_);
+  channel_source_ = new QComboBox(channels_card_);
+  channel_source_->setFont(smallFont());
+  channel_source_->addItem(tr("Weights by output"));
+  channel_source_->addItem(tr("Activations by input"));
+  channel_source_->setToolTip(
+      tr("Rows of the weight, or columns of what flows into the layer (needs calibration). "
+         "Outlier: over 3 times the median for weights, over 6 times for activations"));
+  channel_source_->setAccessibleName(tr("What the channel plot shows"));
+  connect(channel_source_, &QComboBox::currentIndexChanged, this, &InspectStage::showChannels);
+  channels_card_->addTool(channel_source_);
+  const auto csv = [this] { return channels_->csv(); };
+  channels_card_->addTool(
+      makePictureButton(channels_, QStringLiteral("channels"), csv, channels_card_));
+  addPictureMenu(channels_, QStringLiteral("channels"), csv);
+  connect(channels_, &ChannelChart::hovered, this, [this](const QString& text) {
+    channels_card_->setReadout(text.isEmpty() ? channels_note_ : text);
+  });
+}
+
+const Module* InspectStage::module() const {
+  return TensorLookup::moduleOf(workbench_, workbench_.current(), TensorLookup::original);
+}
+
+const Module* InspectStage::stored() const {
+  return TensorLookup::moduleOf(workbench_, workbench_.current(), TensorLookup::stored);
+}
+
+void InspectStage::showModule() {
+  const Module* current = module();
+  const bool same = current && shown_ == workbench_.current();
+  shown_ = current ? workbench_.current() : QString();
+  const Module* result = stored();
+  code_choice_->setVisible(result != nullptr);
+  heat_mode_->setItemData(2, result ? QVariant() : QVariant(0), Qt::UserRole - 1); // enabled or not
+  if (!result && heat_mode_->currentIndex() == 2)
+    heat_mode_->setCurrentIndex(0);
+  if (result) {
+    const QSignalBlocker quiet_row(code_row_), quiet_group(code_group_);
+    const auto& scheme = result->weight.scheme;
+    code_row_->setMaximum(int(result->weight.rows) - 1);
+    code_group_->setMaximum(
+        scheme.group > 0 ? int((result->weight.cols + scheme.group - 1) / scheme.group) - 1 : 0);
+  }
+  if (!current) {
+    weights_->clear();
+    heat_->clear();
+    channels_->clear();
+    showActivations();
+    return;
+  }
+  if (!same) {
+    weights_->clear();
+    heat_->setMatrix(current->weight.rows, current->weight.cols);
+    weights_note_ = tr("%1 values").arg(formatCount(double(current->parameters())));
+    weights_card_->setReadout(weights_note_);
+    ranged_ = false;
+    if (current->parameters() > coarse_from)
+      countCoarse();
+  }
+  ranged_ = ranged_ && same;
+  requestMap();
+  TensorLookup::of(workbench_).request(shown_);
+  showActivations();
+}
+
+void InspectStage::statisticsReady(const QString& ready) {
+  if (ready != shown_ || shown_.isEmpty())
+    return;
+  const auto& lookup = TensorLookup::of(workbench_);
+  const auto original = lookup.find(shown_, TensorLookup::original);
+  const auto result = lookup.find(shown_, TensorLookup::stored);
+  if (!original)
+    return;
+  double lo = double(original->moments.min), hi = double(original->moments.max);
+  if (result) {
+    lo = std::min(lo, double(result->moments.min));
+    hi = std::max(hi, double(result->moments.max));
+  }
+  if (!ranged_ || stored()) {
+    weights_->setWhole(lo, hi);
+    ranged_ = true;
+  }
+  countWeights();
+  showChannels();
+}
+
+void InspectStage::countWeights() {
+  const auto source = workbench_.checkpoint();
+  if (!module() || !ranged_)
+    return;
+  const auto result = stored() ? workbench_.quantized() : nullptr;
+  workbench_.engine().run<Counted>(
+      QStringLiteral("inspect-histogram"), tr("Histogram of %1").arg(shown_), this,
+      [source, result, name = shown_.toStdString(), lo = weights_->low(), hi = weights_->high(),
+       row = code_row_->value(),
+       group = code_group_->value()](Feedback& feedback, Compute& compute) -> Result<Counted> {
+        Counted counted;
+        TRY_ASSIGN(counted.original, weight_histogram(*source->find_module(name), bins, compute,
+                                                      feedback, float(lo), float(hi)));
+        if (result) {
+          const Module& packed = *result->find_module(name);
+          TRY_ASSIGN(auto histogram,
+                     weight_histogram(packed, bins, compute, feedback, float(lo), float(hi)));
+          counted.stored = std::move(histogram);
+          counted.codes = code_values(packed.weight, row, group);
+        }
+        return counted;
+      },
+      [this, shown = shown_](Result<Counted> counted) {
+        if (shown != shown_)
+          return;
+        if (!counted) {
+          if (!counted.error().cancelled())
+            Q_EMIT workbench_.message(int(LogLevel::error),
+                                      QString::fromStdString(counted.error().text()));
+          return;
+        }
+        weights_note_ =
+            counted->stored
+                ? tr("original over %1")
+                      .arg(QString::fromStdString(stored() ? stored()->weight.scheme.id
+                                                           : std::string()))
+                : tr("%1 values, all counted").arg(formatCount(double(module()->parameters())));
+        if (const auto odd = counted->original.nan + counted->original.inf; odd > 0)
+          weights_note_ += tr(" · %1 NaN or infinite").arg(odd);
+        weights_card_->setReadout(weights_note_);
+        weights_->setData(std::move(counted->original), std::move(counted->stored));
+        std::optional<std::pair<double, double>> clip;
+        if (!counted->codes.empty()) {
+          const auto [low, high] =
+              std::minmax_element(counted->codes.begin(), counted->codes.end());
+          clip.emplace(double(*low), double(*high));
+        }
+        weights_->setCodes(std::move(counted->codes));
+        weights_->setClip(clip);
+      },
+      false);
+}
+
+void InspectStage::countCoarse() {
+  workbench_.engine().run<Histogram>(
+      QStringLiteral("inspect-coarse"), tr("First look at %1").arg(shown_), this,
+      [source = workbench_.checkpoint(),
+       name = shown_.toStdString()](Feedback& feedback, Compute& compute) -> Result<Histogram> {
+        return coarse_histogram(*source->find_module(name), bins, std::int64_t(1) << 20, compute,
+                                feedback);
+      },
+      [this, shown = shown_](Result<Histogram> coarse) {
+        if (shown != shown_ || !coarse || ranged_)
+          return; // the exact one is there already, or a packed weight has no coarse one
+        weights_note_ = tr("first look: %1 of the values; counting all …")
+                            .arg(formatCount(double(coarse->total)));
+        weights_card_->setReadout(weights_note_);
+        weights_->setWhole(coarse->edges.front(), coarse->edges.back());
+        weights_->setData(std::move(*coarse), std::nullopt);
+      },
+      false);
+}
+
+void InspectStage::requestMap() {
+  if (!module())
+    return;
+  const auto mode = HeatView::Mode(heat_mode_->currentData().toInt());
+  const auto source = workbench_.checkpoint();
+  const auto result = stored() ? workbench_.quantized() : nullptr;
+  if (mode == HeatView::Mode::error && !result)
+    return;
+  const auto region = heat_->region();
+  workbench_.engine().run<Mapped>(
+      QStringLiteral("inspect-map"), tr("Heat map of %1").arg(shown_), this,
+      [source, result, name = shown_.toStdString(), region, size = heat_->tiles(),
+       mode](Feedback& feedback, Compute& compute) -> Result<Mapped> {
+        Mapped mapped;
+        const Module& original = *source->find_module(name);
+        if (mode == HeatView::Mode::error) {
+          TRY_ASSIGN(mapped.map,
+                     error_map(original, *result->find_module(name), region.row0, region.col0,
+                               region.rows, region.cols, size, compute, feedback));
+        } else {
+          TRY_ASSIGN(mapped.map, heat_map(original, region.row0, region.col0, region.rows,
+                                          region.cols, size, compute, feedback));
+        }
+        mapped.scale = robustScale(mapped.map, mode);
+        return mapped;
+      },
+      [this, shown = shown_, mode](Result<Mapped> mapped) {
+        if (shown != shown_)
+          return;
+        if (mapped) {
+          heat_->setMode(mode, mapped->scale);
+          heat_->setMap(std::move(mapped->map));
+        } else if (!mapped.error().cancelled()) {
+          Q_EMIT workbench_.message(int(LogLevel::error),
+                                    QString::fromStdString(mapped.error().text()));
+        }
+      },
+      false);
+}
+
+void InspectStage::showActivations() {
+  const auto statistics = workbench_.statistics();
+  const ActivationModule* found = nullptr;
+  if (statistics)
+    if (const auto it = statistics->modules.find(shown_.toStdString());
+        it != statistics->modules.end())
+      found = &it->second;
+  activations_note_.clear();
+  if (!found || found->histogram.empty()) {
+    if (workbench_.calibrating())
+      activation_empty_->setTexts(tr("Calibrating …"),
+                                  tr("Calibration text runs through the model. The strip below "
+                                     "shows how far it is."));
+    else if (workbench_.checkpoint() && !workbench_.checkpoint()->spec)
+      activation_empty_->setTexts(
+          tr("No activations"),
+          tr("This model cannot be run here: %1")
+              .arg(QString::fromStdString(workbench_.checkpoint()->why_not_runnable)));
+    else if (statistics)
+      activation_empty_->setTexts(
+          tr("No statistics for this layer"),
+          found ? tr("They were read from an importance matrix, which has no histograms.")
+                : tr("Only the inputs of matrix products are collected; choose a projection."));
+    else
+      activation_empty_->setTexts(tr("See what flows in"),
+                                  tr("Calibration runs sample text through the model and shows "
+                                     "what reaches each layer. Some methods need it too."));
+    activation_pages_->setCurrentWidget(activation_empty_);
+    activations_card_->setReadout({});
+    return;
+  }
+  Histogram histogram;
+  const auto count = double(found->histogram.size());
+  for (std::size_t i = 0; i <= found->histogram.size(); ++i)
+    histogram.edges.push_back(found->histogram_lo +
+                              (found->histogram_hi - found->histogram_lo) * double(i) / count);
+  histogram.counts = found->histogram;
+  for (const auto n : found->histogram)
+    histogram.total += n;
+  activations_->setWhole(double(found->moments.min), double(found->moments.max));
+  activations_->setData(std::move(histogram), std::nullopt);
+  activations_note_ =
+      tr("%1 tokens, %n outlier channels", nullptr, int(found->outlier_channels().size()))
+          .arg(formatCount(double(found->tokens)));
+  activations_card_->setReadout(activations_note_);
+  activation_pages_->setCurrentWidget(activations_);
+}
+
+void InspectStage::showChannels() {
+  std::vector<float> low, high;
+  double factor = 3;
+  if (channel_source_->currentIndex() == 0) {
+    if (const auto known = TensorLookup::of(workbench_).find(shown_, TensorLookup::original))
+      for (const auto& channel : known->channels) {
+        low.push_back(channel.min);
+        high.push_back(channel.max);
+      }
+  } else if (const auto statistics = workbench_.statistics()) {
+    factor = 6;
+    if (const auto it = statistics->modules.find(shown_.toStdString());
+        it != statistics->modules.end()) {
+      low = it->second.channel_min;
+      high = it->second.channel_max;
+    }
+  }
+  const auto count = low.size();
+  channels_->setRanges(std::move(low), std::move(high), factor);
+  channels_note_ =
+      count == 0
+          ? (channel_source_->currentIndex() == 1 ? tr("calibrate to see the inputs' channels")
+                                                  : QString())
+          : tr("%1 channels, %2 outliers").arg(count).arg(channels_->outliers());
+  channels_card_->setReadout(channels_note_);
+}
+
+} // namespace bitlathe::gui

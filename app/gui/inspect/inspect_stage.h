@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Inspect: the selected weight as histogram, heat map and channel ranges, and the activations that
+// reach it. Everything is computed on the engine's look-up lane; newer requests replace older ones.
+#pragma once
+
+#include "app/gui/workbench.h"
+
+#include <QWidget>
+
+class QComboBox;
+class QLabel;
+class QSpinBox;
+class QStackedWidget;
+class QToolButton;
+
+namespace bitlathe::gui {
+
+class Card;
+class ChannelChart;
+class EmptyState;
+class HeatView;
+class HistogramView;
+
+class InspectStage : public QWidget {
+  Q_OBJECT
+ public:
+  explicit InspectStage(Workbench& workbench, QWidget* parent = nullptr);
+
+ private:
+  void buildWeights();
+  void buildActivations();
+  void buildHeat();
+  void buildChannels();
+  void showModule(); ///< the selection or the result changed
+  void statisticsReady(const QString& module);
+  void countWeights(); ///< exact histogram of the visible range
+  void countCoarse();
+  void requestMap();
+  void showActivations();
+  void showChannels();
+  const Module* module() const;
+  const Module* stored() const;
+
+  Workbench& workbench_;
+  QString shown_; ///< module whose pictures are up
+  bool ranged_ = false;
+  Card *weights_card_ = nullptr, *activations_card_ = nullptr, *heat_card_ = nullptr,
+       *channels_card_ = nullptr;
+  HistogramView *weights_ = nullptr, *activations_ = nullptr;
+  HeatView* heat_ = nullptr;
+  ChannelChart* channels_ = nullptr;
+  QStackedWidget* activation_pages_ = nullptr;
+  EmptyState* activation_empty_ = nullptr;
+  QComboBox *heat_mode_ = nullptr, *channel_source_ = nullptr;
+  QWidget* code_choice_ = nullptr;
+  QSpinBox *code_row_ = nullptr, *code_group_ = nullptr;
+  QString weights_note_, channels_note_, activations_note_;
+};
+
+} // namespace bitlathe::gui
