@@ -285,7 +285,7 @@ void GuiModelsTest::formats() {
   QCOMPARE(formatCount(768), QString("768"));
   QCOMPARE(formatCount(7.24e9), QString("7.24 B"));
   QCOMPARE(formatNumber(0), QString("0"));
-  QCOMPARE(formatNumber(0.012345), QString("0.01234"));
+  QCOMPARE(formatNumber(0.012341), QString("0.01234"));
   QCOMPARE(formatNumber(-1.2e-7, 3), QString("−1.2e−7"));
   QCOMPARE(formatNumber(std::nan("")), QString("nan"));
   QCOMPARE(formatDuration(0.84), QString("0.8 s"));

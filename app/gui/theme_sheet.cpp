@@ -34,13 +34,14 @@ QPushButton:disabled { color: @disabled; background: @panel; }
 QPushButton[role="primary"] { background: @accent; color: @onaccent; border-color: @accent; font-weight: 600; }
 QPushButton[role="primary"]:hover { background: @accenthover; }
 QPushButton[role="primary"]:disabled { background: @panel; color: @disabled; border-color: @border; }
-QPushButton[role="chip"] { border-radius: 10px; padding: 2px 9px; background: transparent; color: @muted; }
+QPushButton::menu-indicator { subcontrol-origin: padding; subcontrol-position: right center; right: 5px; width: 9px; }
+QPushButton[role="chip"] { border-radius: 8px; padding: 2px 8px; background: transparent; color: @muted; }
 QPushButton[role="chip"]:hover { background: @hover; color: @text; }
 QPushButton[role="chip"]:checked { background: @selection; color: @text; border-color: @accent; }
 QPushButton[role="segment"] { border: none; border-radius: 6px; padding: 6px 14px; background: transparent; color: @muted; }
 QPushButton[role="segment"]:hover { color: @text; background: @hover; }
-QPushButton[role="segment"]:checked { background: @raised; color: @text; border: 1px solid @border; font-weight: 600; }
-QPushButton[role="segment"]:focus { border: 1px solid @accent; }
+QPushButton[role="segment"]:checked { background: @accent; color: @onaccent; border: none; }
+QPushButton[role="segment"]:focus { text-decoration: underline; }
 QFrame[role="segments"] { background: @window; border: 1px solid @border; border-radius: 8px; }
 
 QToolButton { border: 1px solid transparent; border-radius: 5px; padding: 3px 6px; background: transparent; }
@@ -49,16 +50,16 @@ QToolButton:pressed, QToolButton:checked { background: @selection; }
 QToolButton:focus { border-color: @accent; }
 QToolButton::menu-indicator { image: none; }
 
-QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox, QPlainTextEdit, QTextEdit, QTextBrowser {
+QLineEdit, QPlainTextEdit, QTextEdit, QTextBrowser {
   background: @raised; border: 1px solid @border; border-radius: 6px; padding: 3px 6px;
   selection-background-color: @selection; selection-color: @text; }
-QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus, QPlainTextEdit:focus, QTextEdit:focus { border-color: @accent; }
-QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled { color: @disabled; background: @panel; }
+QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus { border-color: @accent; }
+QLineEdit:disabled { color: @disabled; background: @panel; }
+QComboBox QLineEdit, QAbstractSpinBox QLineEdit { border: none; border-radius: 0; padding: 0; background: transparent; }
 
 QTreeView, QTableView, QListView { background: @raised; border: 1px solid @border; border-radius: 6px; outline: 0;
   alternate-background-color: @alternate; }
 QTreeView[role="bare"], QTableView[role="bare"], QListView[role="bare"] { border: none; border-radius: 0; background: @panel; }
-QTreeView::item, QTableView::item { padding: 2px 4px; }
 QTreeView::item:hover, QTableView::item:hover { background: @hover; }
 QTreeView::item:selected, QTableView::item:selected { background: @selection; color: @text; }
 QHeaderView { background: @panel; }

@@ -215,18 +215,21 @@ void Workbench::setModules(const QStringList& modules, const QString& scheme,
 void Workbench::setExcluded(const QStringList& modules, bool excluded) {
   Recipe next = impl_->recipe;
   for (const auto& module : modules) {
-    const std::string name = module.toStdString();
-    const PlannedModule* planned = impl_->plan ? impl_->plan->find(name) : nullptr;
-    std::erase(next.exclude, name);
-    if (excluded) {
-      next.exclude.push_back(name);
-    } else if (planned && planned->reason_kind == "kept") {
-      // Embedding, head and the like keep their type unless a rule asks for more.
-      Rule& rule = own_rule(next, name);
-      rule.scheme = next.default_scheme;
-      rule.method = next.default_method;
-    }
+    std::erase(next.exclude, module.toStdString());
+    if (excluded)
+      next.exclude.push_back(module.toStdString());
   }
+  if (!excluded && impl_->checkpoint)
+    if (const auto without = make_plan(*impl_->checkpoint, next, impl_->requantize))
+      for (const auto& module : modules) {
+        // Embedding, head and the like keep their type unless a rule asks for more.
+        const PlannedModule* planned = without->find(module.toStdString());
+        if (!planned || planned->quantize || planned->rows < 2)
+          continue;
+        Rule& rule = own_rule(next, planned->name);
+        rule.scheme = next.default_scheme;
+        rule.method = next.default_method;
+      }
   setRecipe(next, excluded ? tr("Exclude %1").arg(short_list(modules))
                            : tr("Include %1").arg(short_list(modules)));
 }

@@ -2,6 +2,7 @@
 #include "app/gui/inspect/channel_chart.h"
 
 #include "app/gui/format.h"
+#include "app/gui/inspect/plot_axes.h"
 #include "app/gui/theme.h"
 
 #include <algorithm>
@@ -46,8 +47,10 @@ ChannelChart::ChannelChart(QWidget* parent)
     series->attachAxis(y_axis_);
   }
   x_axis_->setLabelFormat(QStringLiteral("%d"));
-  x_axis_->setTickCount(5);
-  y_axis_->setTickCount(5);
+  for (auto* axis : {x_axis_, y_axis_}) {
+    axis->setTickType(QValueAxis::TicksDynamic);
+    axis->setTickAnchor(0);
+  }
   y_axis_->setLabelFormat(QStringLiteral("%.3g"));
   marks_->setMarkerSize(6);
   setRenderHint(QPainter::Antialiasing);
@@ -126,8 +129,16 @@ void ChannelChart::redraw() {
   lower_->replace(lower);
   marks_->replace(marks);
   const double margin = (highest - lowest) * 0.05;
-  x_axis_->setRange(from_, std::max(to_, from_ + 1));
-  y_axis_->setRange(lowest - margin, highest > lowest ? highest + margin : lowest + 1);
+  const auto setAxis = [](QValueAxis* axis, double from, double to) {
+    // The interval first would fill the old range with thousands of ticks, or the other way round.
+    const auto ticks = niceTicks(from, to, 4);
+    const double step = ticks.size() > 1 ? ticks[1].value - ticks[0].value : to - from;
+    axis->setTickInterval(std::max(step, axis->max() - axis->min()));
+    axis->setRange(from, to);
+    axis->setTickInterval(step);
+  };
+  setAxis(x_axis_, from_, std::max(to_, from_ + 1));
+  setAxis(y_axis_, lowest - margin, highest > lowest ? highest + margin : lowest + 1);
 }
 
 void ChannelChart::mouseMoveEvent(QMouseEvent* event) {

@@ -122,6 +122,7 @@ void InspectStage::buildWeights() {
                            tr("How often each value occurs in the whole tensor: the source in "
                               "slate, what is stored in teal, the codes of one group as lines"),
                            this);
+  weights_card_->setReadoutBelow();
   weights_ = new HistogramView(weights_card_);
   weights_->setToolTip(tr("Wheel zooms, dragging selects a range, a double click shows all"));
   weights_card_->addBody(weights_);
@@ -171,6 +172,7 @@ void InspectStage::buildActivations() {
                tr("How often each value occurs in the inputs of this layer while calibration text "
                   "runs through the model"),
                this);
+  activations_card_->setReadoutBelow();
   activation_pages_ = new QStackedWidget(activations_card_);
   activation_empty_ = new EmptyState({}, {}, activation_pages_);
   activation_empty_->addAction(
@@ -205,6 +207,7 @@ void InspectStage::buildHeat() {
                            "value of each row and column; amber where it is over three times the "
                            "median"),
                         this);
+  heat_card_->setReadoutBelow();
   heat_ = new HeatView(heat_card_);
   heat_->setToolTip(tr("Wheel zooms down to single weights, dragging moves, a double click shows "
                        "all, a click chooses the group of the code lines"));
@@ -241,6 +244,7 @@ void InspectStage::buildChannels() {
                             tr("Smallest and largest value of every channel; amber ones stand out "
                                "and decide how wide a shared scale must be"),
                             this);
+  channels_card_->setReadoutBelow();
   channels_ = new ChannelChart(channels_card_);
   channels_card_->addBody(channels_);
   channel_source_ = new QComboBox(channels_card_);

@@ -15,7 +15,7 @@ std::vector<Tick> niceTicks(double lo, double hi, int wanted) {
   const double rough = (hi - lo) / wanted;
   const double power = std::pow(10.0, std::floor(std::log10(rough)));
   const double part = rough / power;
-  const double step = (part <= 1 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10) * power;
+  const double step = (part < 1.5 ? 1 : part < 3.5 ? 2 : part < 7.5 ? 5 : 10) * power;
   const int decimals = std::clamp(int(-std::floor(std::log10(step) + 1e-9)), 0, 12);
   const bool tiny = step < 1e-4, huge = std::max(std::abs(lo), std::abs(hi)) >= 1e6;
   for (double k = std::ceil(lo / step - 1e-9); k * step <= hi + step * 1e-9; ++k) {

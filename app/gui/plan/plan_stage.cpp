@@ -67,6 +67,7 @@ PlanStage::PlanStage(Workbench& workbench, QWidget* parent)
   column->addWidget(buildRules(), 2);
   column->addWidget(buildCalibration());
   column->addWidget(buildNotes(), 1);
+  column->addStretch(1);
   scroll->setWidget(page);
   auto* outer = new QVBoxLayout(this);
   outer->setContentsMargins(0, 0, 0, 0);
@@ -245,6 +246,7 @@ QWidget* PlanStage::buildRules() {
   rules_->setShowGrid(false);
   rules_->verticalHeader()->setDefaultSectionSize(25);
   rules_->verticalHeader()->hide();
+  rules_->horizontalHeader()->setDefaultAlignment(Qt::AlignLeft | Qt::AlignVCenter);
   rules_->horizontalHeader()->setSectionResizeMode(RuleModel::pattern, QHeaderView::Stretch);
   rules_->setColumnWidth(RuleModel::scheme, 140);
   rules_->setColumnWidth(RuleModel::method, 80);
@@ -255,6 +257,12 @@ QWidget* PlanStage::buildRules() {
   rules_->setMinimumHeight(96);
   addTableMenu(rules_, QStringLiteral("rules"));
   rules_card_->addBody(rules_);
+  no_rules_ =
+      makeCaption(tr("None: every matrix gets the default. Change single layers in the tree "
+                     "on the left (click a precision, or select several and use the "
+                     "context menu), or add a pattern such as *.v_proj."),
+                  rules_card_);
+  rules_card_->addBody(no_rules_, 0);
   auto* add =
       tool(tr("+ Rule"), tr("Add a rule"),
            tr("Add a rule for the role of the selected layer; edit it in the table"), rules_card_);
@@ -405,8 +413,10 @@ void PlanStage::updateRuleButtons() {
   remove_->setEnabled(!selected.isEmpty());
   up_->setEnabled(selected.size() == 1 && rule_model_->canMove(selected.first(), -1));
   down_->setEnabled(selected.size() == 1 && rule_model_->canMove(selected.first(), 1));
-  rules_card_->setReadout(rule_model_->rowCount() == 0 ? tr("none: every matrix gets the default")
-                                                       : tr("the last matching rule wins"));
+  const bool any = rule_model_->rowCount() > 0;
+  rules_->setVisible(any);
+  no_rules_->setVisible(!any);
+  rules_card_->setReadout(any ? tr("the last matching rule wins") : QString());
 }
 
 void PlanStage::showRecipe() {
@@ -442,6 +452,8 @@ void PlanStage::showPlan() {
     sub_->setText(workbench_.planError());
     if (!workbench_.planError().isEmpty())
       notes_->addItem(workbench_.planError());
+    notes_->setVisible(notes_->count() > 0);
+    notes_card_->setReadout({});
     showBudget();
     return;
   }
@@ -455,8 +467,8 @@ void PlanStage::showPlan() {
                          formatBits(plan->bits_per_quantized_weight)));
   for (const auto& note : plan->notes)
     notes_->addItem(QString::fromStdString(note));
-  notes_card_->setReadout(plan->notes.empty() ? tr("nothing to say: every module gets what the "
-                                                   "recipe asks for")
+  notes_card_->setReadout(plan->notes.empty() ? tr("none: every module gets what the recipe asks "
+                                                   "for")
                                               : QString());
   notes_->setVisible(!plan->notes.empty());
   showBudget();

@@ -49,7 +49,7 @@ class PlanStage : public QWidget {
   QDoubleSpinBox* budget_ = nullptr;
   QComboBox *budget_unit_ = nullptr, *scheme_ = nullptr, *method_ = nullptr, *observer_ = nullptr,
             *activations_ = nullptr;
-  QLabel* method_summary_ = nullptr;
+  QLabel *method_summary_ = nullptr, *no_rules_ = nullptr;
   ParamsForm* params_ = nullptr;
   RuleModel* rule_model_ = nullptr;
   QTableView* rules_ = nullptr;

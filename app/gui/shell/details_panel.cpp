@@ -79,6 +79,7 @@ DetailsPanel::DetailsPanel(Workbench& workbench, QWidget* parent)
       exclude_(new QPushButton(tr("Exclude"), this)), statistics_(new StatisticsModel(this)),
       table_(new QTableView(this)) {
   setRole(this, "panel");
+  setAttribute(Qt::WA_StyledBackground);
   title_->setWordWrap(true);
   title_->setTextInteractionFlags(Qt::TextSelectableByMouse);
   exclude_->setToolTip(tr("Keep the source type of the selected modules, whatever the rules say"));

@@ -106,6 +106,14 @@ void MainWindow::buildRecipeMenu() {
               workbench_.setRecipe(recipe, tr("Preset %1").arg(title));
             });
   }
+  auto* again = add(menu, tr("Allow &quantizing again"), {},
+                    tr("Quantize an already quantized checkpoint: its errors add to the new ones"),
+                    this, [] {});
+  again->setCheckable(true);
+  connect(again, &QAction::toggled, &workbench_, &Workbench::setRequantizeAllowed);
+  connect(&workbench_, &Workbench::opened, again,
+          [this, again] { again->setChecked(workbench_.requantizeAllowed()); });
+  needs_checkpoint_ += again;
   needs_checkpoint_ += add(menu, tr("&Load recipe …"), QKeySequence(tr("Ctrl+Shift+R")),
                            tr("Use a recipe from a JSON file; undo takes it back"), this,
                            [this] { chooseRecipe(); });

@@ -18,7 +18,7 @@ const gui::Stage stage_inspect{
       return new gui::InspectStage(workbench, parent);
     },
     columns,
-    330,
+    385,
     nullptr};
 
 } // namespace bitlathe

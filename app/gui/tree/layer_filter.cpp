@@ -4,6 +4,8 @@
 #include "app/gui/tree/layer_model.h"
 #include "app/gui/widgets/delegates.h"
 
+#include <QRegularExpression>
+
 namespace bitlathe::gui {
 
 LayerFilter::LayerFilter(LayerModel& model, QObject* parent)
@@ -36,8 +38,14 @@ bool LayerFilter::filterAcceptsRow(int row, const QModelIndex& parent) const {
                         name.siblingAtColumn(int(TreeColumn::method)).data().toString() + ' ' +
                         (parent.isValid() ? parent.data().toString() : QString()))
                            .toLower();
-  return std::all_of(words_.begin(), words_.end(),
-                     [&](const QString& word) { return text.contains(word); });
+  // A number means that number: "block 1" is neither block 11 nor int8-g128.
+  static const QRegularExpression between(QStringLiteral("[^a-z0-9]+"));
+  const QStringList tokens = text.split(between);
+  return std::all_of(words_.begin(), words_.end(), [&](const QString& word) {
+    bool number = false;
+    word.toInt(&number);
+    return number ? tokens.contains(word) : text.contains(word);
+  });
 }
 
 bool LayerFilter::lessThan(const QModelIndex& left, const QModelIndex& right) const {

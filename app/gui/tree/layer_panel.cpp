@@ -32,9 +32,9 @@ int preferredWidth(TreeColumn column) {
   case TreeColumn::include:
     return 46;
   case TreeColumn::shape:
-    return 92;
+    return 84;
   case TreeColumn::source:
-    return 64;
+    return 58;
   case TreeColumn::precision:
     return 118;
   case TreeColumn::method:
@@ -43,7 +43,7 @@ int preferredWidth(TreeColumn column) {
     return 150;
   case TreeColumn::size:
   case TreeColumn::planned:
-    return 76;
+    return 72;
   case TreeColumn::error:
     return 78;
   default:
@@ -66,6 +66,7 @@ LayerPanel::LayerPanel(Workbench& workbench, QWidget* parent)
       chips_(new QWidget(this)), chip_flow_(new FlowLayout(chips_, space::xs)),
       view_(new QTreeView(this)), status_(new QLabel(this)) {
   setRole(this, "panel");
+  setAttribute(Qt::WA_StyledBackground);
   search_->setPlaceholderText(tr("Search layers"));
   search_->setClearButtonEnabled(true);
   search_->setToolTip(tr("Words that must all occur in the name, role, precision or method "

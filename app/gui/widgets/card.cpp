@@ -37,6 +37,11 @@ void Card::setTitle(const QString& title) {
   title_->setText(title);
   setAccessibleName(title);
 }
+void Card::setReadoutBelow() {
+  head_->removeWidget(readout_);
+  head_->insertStretch(1, 1);
+  static_cast<QVBoxLayout*>(layout())->insertWidget(1, readout_);
+}
 void Card::setReadout(const QString& text) { readout_->setText(text); }
 
 Banner::Banner(QWidget* parent) : QFrame(parent), text_(new QLabel(this)) {

@@ -18,6 +18,7 @@ class Card : public QFrame {
   void addBody(QWidget* body, int stretch = 1);
   void setTitle(const QString& title);
   void setReadout(const QString& text); ///< muted text beside the title
+  void setReadoutBelow();               ///< gives the read-out a line of its own
   QVBoxLayout* body() { return body_; }
 
  private:
