@@ -179,6 +179,7 @@ class TestExport : public QObject {
   void gguf_every_scheme();
   void gguf_blocks();
   void gguf_metadata();
+  void gguf_rope_scaling();
   void gguf_from_gguf();
   void gguf_same_bytes_as_llama_cpp();
   void plain_safetensors();
@@ -618,6 +619,38 @@ void TestExport::gguf_metadata() {
   const auto back = opened(result->path);
   QVERIFY2(back->tokenizer != nullptr, back->tokenizer_problem.c_str());
   QCOMPARE(back->tokenizer->vocab_size(), demo->tokenizer->vocab_size());
+}
+
+void TestExport::gguf_rope_scaling() {
+  QTemporaryDir dir;
+  make_small_model(path_of(dir) / "model");
+  const auto config_path = path_of(dir) / "model" / "config.json";
+  const auto original = *read_json_file(config_path);
+  int n = 0;
+  for (const Json& rope :
+       {Json{{"rope_type", "linear"}, {"factor", 2.5}},
+        Json{{"rope_type", "llama3"}, {"factor", 32.0}},
+        Json{{"rope_type", "llama3"}, {"factor", 4.0}, {"original_max_position_embeddings", 64}}}) {
+    auto config = original;
+    config["rope_scaling"] = rope;
+    config["rope_theta"] = 500000.0;
+    put(config_path, config.dump());
+    const auto model = opened(path_of(dir) / "model");
+    const auto result = exported(*model, "gguf", path_of(dir) / std::to_string(n));
+    QVERIFY2(result.ok(), result.ok() ? "" : result.error().text().c_str());
+    const auto back = opened(result->path);
+    QVERIFY2(back->spec.has_value(), back->why_not_runnable.c_str());
+    QCOMPARE(back->spec->rope_theta, 500000.0f);
+    QCOMPARE(back->spec->rope_factors, model->spec->rope_factors);
+    const auto file = read_gguf(result->path);
+    QCOMPARE(by_name(file->tensors).count("rope_freqs.weight"), std::size_t(n == 0 ? 0 : 1));
+    QCOMPARE(find(file->metadata, "llama.rope.scaling.type") != nullptr, n == 0);
+    if (n == 1) { // recognised as what other programs write into config.json
+      QVERIFY(back->config["rope_scaling"]["rope_type"] == "llama3");
+      QVERIFY(back->config["rope_scaling"]["factor"] == 32.0);
+    }
+    ++n;
+  }
 }
 
 void TestExport::gguf_from_gguf() {

@@ -5,6 +5,7 @@
 #include "core/export/tensors.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace bitlathe {
@@ -89,6 +90,7 @@ void fit_plan(Plan& plan, const Checkpoint& checkpoint, const Exporter& exporter
   if (!exporter.fallback)
     return;
   std::uint64_t quantized_bytes = 0;
+  std::map<std::string, std::vector<std::string>> changed; ///< modules by what happened to them
   plan.quantized_parameters = 0;
   for (std::size_t i = 0; i < checkpoint.modules.size() && i < plan.modules.size(); ++i) {
     PlannedModule& planned = plan.modules[i];
@@ -97,8 +99,8 @@ void fit_plan(Plan& plan, const Checkpoint& checkpoint, const Exporter& exporter
     const auto instead = open ? exporter.fallback(planned.scheme, module) : Exporter::Fallback();
     const auto scheme = parse_scheme(instead.scheme);
     if (!instead.scheme.empty() && scheme) {
-      plan.notes.push_back(module.name + ": " + instead.scheme + " instead of " +
-                           planned.scheme.id + ": " + instead.reason);
+      changed[instead.scheme + " instead of " + planned.scheme.id + ": " + instead.reason]
+          .push_back(module.name);
       planned.scheme = *scheme;
       planned.reason = "fallback: " + instead.reason;
       planned.reason_kind = "fallback";
@@ -119,6 +121,9 @@ void fit_plan(Plan& plan, const Checkpoint& checkpoint, const Exporter& exporter
       quantized_bytes += planned.bytes_after - module.bias.bytes();
     }
   }
+  for (const auto& [what, modules] : changed)
+    plan.notes.push_back(what + " (" + std::to_string(modules.size()) +
+                         " modules: " + name_list(modules) + ")");
   if (plan.parameters > 0)
     plan.bits_per_weight = 8.0 * double(plan.bytes_after) / double(plan.parameters);
   plan.bits_per_quantized_weight =
