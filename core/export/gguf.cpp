@@ -115,6 +115,13 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
                    {},
                    "Without a tokenizer the file can be loaded, but not given text: " +
                        model.tokenizer_problem});
+  if (model.tokenizer && !tokens && model.spec) {
+    if (const auto keys = model.tokenizer->to_gguf(model.spec->vocab); !keys)
+      out.push_back({Level::refuse, {}, keys.error().text()});
+    else
+      for (const auto& note : model.tokenizer->gguf_notes())
+        out.push_back({Level::note, {}, note});
+  }
   if (model.kv_keys != "f16" || model.kv_values != "f16")
     out.push_back({Level::note,
                    {},
