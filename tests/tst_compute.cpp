@@ -2,6 +2,7 @@
 // The CPU backend as a whole: every call against slow f64 code written here, on every instruction
 // set, at several thread counts, with the sizes and inputs that break things.
 #include "kernels/base/parallel.h"
+#include "kernels/bench.h"
 #include "kernels/compute/compute.h"
 #include "kernels/cpu/isa.h"
 #include "support.h"
@@ -109,6 +110,7 @@ class TestCompute : public QObject {
   void threads();
   void environment();
   void devices();
+  void bench();
 };
 
 void TestCompute::moments() {
@@ -577,6 +579,18 @@ void TestCompute::devices() {
   QCOMPARE(make_compute("cuda").error().code, std::string("bad-argument"));
   const auto cpu = make_compute("cpu");
   QVERIFY(cpu.ok() && (*cpu)->device().backend == "cpu");
+}
+
+void TestCompute::bench() {
+  const auto compute = std::move(*make_cpu_compute(supported_isas().back()));
+  const MachineSpeed machine{10, 100, 200, 1};
+  const auto one = bench_kernels(*compute, machine, "generate_int4", 0);
+  QVERIFY(one.ok() && one->size() == 1);
+  QVERIFY(one->front().gb_per_s > 0 && one->front().gflops > 0);
+  QVERIFY(one->front().fraction_of_peak > 0 && one->front().backend == "cpu");
+  const auto none = bench_kernels(*compute, machine, "generate_int5", 0);
+  QCOMPARE(none.error().code, std::string("bad-argument"));
+  QVERIFY(none.error().message.find("prompt_w8a8") != std::string::npos);
 }
 
 int main(int argc, char** argv) {

@@ -419,9 +419,12 @@ void TestKernels::packedProducts() {
         for (auto& c : codes)
           c = std::uint8_t(random() & ((1u << bits) - 1));
         scalar().pack(codes.data(), n, 4, nibbles.data());
-        std::vector<float> split(std::size_t(n + 31) / 32 * 32);
-        for (std::int64_t i = 0; i < n; ++i)
-          split[std::size_t(i / 32 * 32 + i % 2 * 16 + i % 32 / 2)] = x[std::size_t(i)];
+        std::vector<float> split(std::size_t(n + 31) / 32 * 32), sums(std::size_t(groups) * 16);
+        for (std::int64_t i = 0; i < n; ++i) {
+          const float v = x[std::size_t(i)];
+          split[std::size_t(i / 32 * 32 + i % 2 * 16 + i % 32 / 2)] = i % 2 ? v / 16 : v;
+          sums[std::size_t(i / group * 16 + i % 32 / 2)] += v;
+        }
         for (const bool asymmetric : {false, true}) {
           double want = 0, size = 0;
           for (std::int64_t i = 0; i < n; ++i) {
@@ -430,12 +433,15 @@ void TestKernels::packedProducts() {
             const double p =
                 double(scales[g]) * (int(codes[std::size_t(i)]) - zero) * double(x[std::size_t(i)]);
             want += p;
-            size += std::fabs(p);
+            // Codes and zero points may be summed apart.
+            size += double(scales[g]) * (int(codes[std::size_t(i)]) + zero) *
+                    std::fabs(double(x[std::size_t(i)]));
           }
           const std::uint8_t* z = asymmetric ? zeros.data() : nullptr;
           for (const Kernels* k : tables_) {
             const float got =
-                bits == 4 ? k->gemv_int4(nibbles.data(), split.data(), n, group, scales.data(), z)
+                bits == 4 ? k->gemv_int4(nibbles.data(), split.data(), sums.data(), n, group,
+                                         scales.data(), z)
                           : k->gemv_int8(codes.data(), x.data(), n, group, scales.data(), z);
             QVERIFY2(close(double(got), want, size), k->isa);
           }
@@ -451,6 +457,11 @@ void TestKernels::packedProducts() {
     std::vector<float> a(w.size()), b(w.size());
     scalar().decode_q8_0(q8.data(), n / 32, a.data());
     scalar().decode_q4_0(q4.data(), n / 32, b.data());
+    std::vector<float> split(x), sums(std::size_t(n / 2));
+    for (std::int64_t i = 0; i < n; ++i) {
+      split[std::size_t(i)] /= i % 32 < 16 ? 1.0f : 16.0f;
+      sums[std::size_t(i / 32 * 16 + i % 16)] += x[std::size_t(i)];
+    }
     for (const Kernels* k : tables_) {
       double want8 = 0, want4 = 0, size = 0;
       for (std::size_t i = 0; i < w.size(); ++i) {
@@ -459,7 +470,7 @@ void TestKernels::packedProducts() {
         size += std::fabs(double(x[i]) * double(a[i]));
       }
       QVERIFY(close(double(k->gemv_q8_0(q8.data(), x.data(), n)), want8, size));
-      QVERIFY(close(double(k->gemv_q4_0(q4.data(), x.data(), n)), want4, size));
+      QVERIFY(close(double(k->gemv_q4_0(q4.data(), split.data(), sums.data(), n)), want4, size));
     }
   }
 }
@@ -471,7 +482,7 @@ void TestKernels::tiles() {
       const auto panel = test::normal_noise(std::size_t(n * tokens), 20),
                  w = test::normal_noise(std::size_t(rows * stride), 21);
       std::vector<float> c(std::size_t(k->tile_rows * tokens), 1.0f);
-      k->gemm_tile(panel.data(), w.data(), stride, n, rows, c.data());
+      k->gemm_tile(panel.data(), w.data(), stride, n, rows, tokens, c.data());
       for (std::int64_t r = 0; r < k->tile_rows; ++r)
         for (std::int64_t t = 0; t < tokens; ++t) {
           double want = 1, size = 1;
@@ -511,8 +522,10 @@ void TestKernels::integerProducts() {
       std::vector<std::uint8_t> u(std::size_t(rows * stride)), w(std::size_t(rows * stride * unit));
       std::vector<std::int8_t> q(std::size_t(n * tokens));
       std::vector<std::uint8_t> panel(std::size_t(n * tokens * unit));
-      std::vector<float> scale(static_cast<std::size_t>(rows)), c(std::size_t(k->tile_rows * tokens), 0.5f);
-      std::vector<std::int32_t> zero(static_cast<std::size_t>(rows)), sums(static_cast<std::size_t>(tokens));
+      std::vector<float> scale(static_cast<std::size_t>(rows)),
+          c(std::size_t(k->tile_rows * tokens), 0.5f);
+      std::vector<std::int32_t> zero(static_cast<std::size_t>(rows)),
+          sums(static_cast<std::size_t>(tokens));
       for (auto& v : u)
         v = std::uint8_t(random() % 3 ? 255 : random());
       for (auto& v : q)
@@ -533,7 +546,7 @@ void TestKernels::integerProducts() {
         scale[std::size_t(r)] = 0.37f * float(r + 1);
         zero[std::size_t(r)] = std::int32_t(random() % 256);
       }
-      k->gemm_int8_tile(panel.data(), w.data(), stride, n, rows, scale.data(), zero.data(),
+      k->gemm_int8_tile(panel.data(), w.data(), stride, n, rows, tokens, scale.data(), zero.data(),
                         sums.data(), c.data());
       for (std::int64_t r = 0; r < rows; ++r)
         for (std::int64_t t = 0; t < tokens; ++t) {

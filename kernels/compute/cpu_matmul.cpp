@@ -14,7 +14,7 @@ namespace {
 
 using cpu::Kernels;
 
-constexpr std::int64_t few = 8;           ///< below this many tokens blocked tiles do not pay
+constexpr std::int64_t few = 6;           ///< below this many tokens blocked tiles do not pay
 constexpr std::int64_t block_rows = 48;   ///< rows decoded together; whole tiles of every set
 constexpr std::int64_t decode_cols = 512; ///< columns decoded together: 96 KiB with block_rows
 constexpr std::int64_t most_panels = 32;  ///< panels that share one decoding
@@ -23,14 +23,24 @@ std::int64_t row_grain(std::int64_t values_per_row) {
   return std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(1, values_per_row));
 }
 
-/// In every block of 32 even columns first, then odd ones, padded with zeros: the order in which
-/// nibbles come out of bytes.
-std::vector<float> split_pairs(const float* x, std::int64_t n) {
-  std::vector<float> split(std::size_t((n + 31) / 32 * 32));
-  for (std::int64_t i = 0; i < n; ++i)
-    split[std::size_t(i / 32 * 32 + i % 2 * 16 + i % 32 / 2)] = x[i];
-  return split;
-}
+/// x as gemv_int4 and gemv_q4_0 want it.
+struct NibbleInput {
+  Scratch<float> x, sums; // aligned: a load across two cache lines costs two
+
+  /// `pairs`: byte j holds columns 2j and 2j + 1 (layout "int"), else j and j + 16 (GGUF blocks).
+  NibbleInput(const float* in, std::int64_t n, std::int64_t group, bool pairs)
+      : x(std::size_t((n + 31) / 32 * 32)), sums(std::size_t((n + group - 1) / group * 16)) {
+    std::fill_n(x.data(), x.size(), 0.0f);
+    std::fill_n(sums.data(), sums.size(), 0.0f);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::int64_t in_block = i % 32;
+      const bool high = pairs ? in_block % 2 == 1 : in_block >= 16;
+      const std::int64_t lane = pairs ? in_block / 2 : in_block % 16;
+      x.data()[i - in_block + (high ? 16 : 0) + lane] = high ? in[i] / 16.0f : in[i];
+      sums.data()[i / group * 16 + lane] += in[i];
+    }
+  }
+};
 
 /// Scales of one row of layout "int" as f32, and its zero points or null.
 struct RowGrid {
@@ -67,26 +77,37 @@ void one_token(const Kernels& k, const MatrixView& w, const float* x, float* y) 
       return [&](std::int64_t r) { return k.gemv_float(type, codes + r * stride, x, cols); };
     });
   }
-  if (id == "q8_0" || id == "q4_0") {
-    const auto kernel = id == "q8_0" ? k.gemv_q8_0 : k.gemv_q4_0;
+  if (id == "q8_0")
     return each_row(w, cols, y, [&] {
-      return [&](std::int64_t r) { return kernel(codes + r * stride, x, cols); };
+      return [&](std::int64_t r) { return k.gemv_q8_0(codes + r * stride, x, cols); };
+    });
+  if (id == "q4_0") {
+    const NibbleInput in(x, cols, 32, false);
+    return each_row(w, cols, y, [&] {
+      return [&](std::int64_t r) {
+        return k.gemv_q4_0(codes + r * stride, in.x.data(), in.sums.data(), cols);
+      };
     });
   }
-  if (id == "int" && (w.bits == 4 || w.bits == 8)) {
-    const std::int64_t group = w.per_tensor ? cols : w.group;
-    if (group % 32 == 0 || group >= cols) {
-      const auto split = w.bits == 4 ? split_pairs(x, cols) : std::vector<float>();
-      const auto kernel = w.bits == 4 ? k.gemv_int4 : k.gemv_int8;
-      const float* input = w.bits == 4 ? split.data() : x;
-      return each_row(w, cols, y, [&] {
-        return [&, grid = RowGrid()](std::int64_t r) mutable {
-          grid.read(k, w, r);
-          return kernel(codes + r * stride, input, cols, group, grid.scales.data(), grid.zeros);
-        };
-      });
-    }
+  const std::int64_t group = id == "int" && !w.per_tensor ? w.group : cols;
+  const bool whole = group % 32 == 0 || group >= cols;
+  if (id == "int" && w.bits == 4 && whole) {
+    const NibbleInput in(x, cols, group, true);
+    return each_row(w, cols, y, [&] {
+      return [&, grid = RowGrid()](std::int64_t r) mutable {
+        grid.read(k, w, r);
+        return k.gemv_int4(codes + r * stride, in.x.data(), in.sums.data(), cols, group,
+                           grid.scales.data(), grid.zeros);
+      };
+    });
   }
+  if (id == "int" && w.bits == 8 && whole)
+    return each_row(w, cols, y, [&] {
+      return [&, grid = RowGrid()](std::int64_t r) mutable {
+        grid.read(k, w, r);
+        return k.gemv_int8(codes + r * stride, x, cols, group, grid.scales.data(), grid.zeros);
+      };
+    });
   each_row(w, cols, y, [&] {
     return [&, row = std::vector<float>(std::size_t(cols))](std::int64_t r) mutable {
       w.layout->decode(w, r, 0, cols, row.data());
@@ -212,7 +233,7 @@ void many_tokens(const Kernels& k, const MatrixView& w, const float* x, std::int
             k.gemm_tile(packed.data() + ((panel + p) * cols + col + c) * tokens,
                         decoded.data() + r * decode_cols + c, decode_cols,
                         std::min(slice, count - c), std::min<std::int64_t>(k.tile_rows, rows - r),
-                        sums.tile(r, p));
+                        m - (panel + p) * tokens, sums.tile(r, p));
     }
     sums.write(y, w.rows, row, rows, panel, m, nullptr);
   });
@@ -349,11 +370,12 @@ void many_tokens_int8(const Kernels& k, const MatrixView& w, const Tokens& t, st
       }
       for (std::int64_t p = 0; p < panels; ++p)
         for (std::int64_t r = 0; r < rows; r += k.tile_rows)
-          k.gemm_int8_tile(
-              packed.data() + (panel + p) * panel_bytes + g * group_codes * tokens * unit,
-              codes.data() + r * row_codes * unit, row_codes, group_codes,
-              std::min<std::int64_t>(k.tile_rows, rows - r), scale.data() + r, zero.data() + r,
-              t.sums.data() + g * t.padded + (panel + p) * tokens, sums.tile(r, p));
+          k.gemm_int8_tile(packed.data() + (panel + p) * panel_bytes +
+                               g * group_codes * tokens * unit,
+                           codes.data() + r * row_codes * unit, row_codes, group_codes,
+                           std::min<std::int64_t>(k.tile_rows, rows - r), m - (panel + p) * tokens,
+                           scale.data() + r, zero.data() + r,
+                           t.sums.data() + g * t.padded + (panel + p) * tokens, sums.tile(r, p));
     }
     sums.write(y, w.rows, row, rows, panel, m, t.scale.data());
   });

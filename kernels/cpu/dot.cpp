@@ -55,33 +55,39 @@ BITLATHE_INLINE float gemv_halves(const std::uint8_t* w, const float* x, std::in
 }
 
 #if defined(__AVX512F__)
-/// f32(nibble) - zero by table: only the low four bits of an index count.
-struct Table {
-  __m512 value;
-};
-BITLATHE_INLINE Table table_for(float zero) {
-  const __m512 codes = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  return {_mm512_sub_ps(codes, _mm512_set1_ps(zero))};
-}
-BITLATHE_INLINE F low_nibbles(I bytes, Table t) {
-  return {_mm512_permutexvar_ps(bytes.v, t.value)};
-}
-BITLATHE_INLINE F high_nibbles(I bytes, Table t) {
-  return {_mm512_permutexvar_ps(_mm512_srli_epi32(bytes.v, 4), t.value)};
+BITLATHE_INLINE I both_and(I x, int mask) {
+  return {_mm512_and_si512(x.v, _mm512_set1_epi32(mask))};
 }
 #else
-struct Table {
-  F zero;
-};
-BITLATHE_INLINE Table table_for(float zero) { return {set1(zero)}; }
-BITLATHE_INLINE F low_nibbles(I x, Table t) {
-  const __m256i mask = _mm256_set1_epi32(15);
-  return to_f(I{_mm256_and_si256(x.a, mask), _mm256_and_si256(x.b, mask)}) - t.zero;
-}
-BITLATHE_INLINE F high_nibbles(I x, Table t) {
-  return to_f(I{_mm256_srli_epi32(x.a, 4), _mm256_srli_epi32(x.b, 4)}) - t.zero;
+BITLATHE_INLINE I both_and(I x, int mask) {
+  const __m256i m = _mm256_set1_epi32(mask);
+  return {_mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m)};
 }
 #endif
+
+/// Products of 32 codes in 16 bytes: low nibbles with x, high ones, which stay 16 times too large,
+/// with x + 16, which holds inputs divided by 16.
+BITLATHE_INLINE F low_nibbles(I bytes, const float* x, F sum) {
+#if defined(__AVX512F__) // a table looks at the low four bits only: one instruction instead of two
+  const __m512 codes = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return fma(F{_mm512_permutexvar_ps(bytes.v, codes)}, load(x), sum);
+#else
+  return fma(to_f(both_and(bytes, 15)), load(x), sum);
+#endif
+}
+BITLATHE_INLINE F high_nibbles(I bytes, const float* x, F sum) {
+  return fma(to_f(both_and(bytes, 240)), load(x + width), sum);
+}
+
+constexpr int scale_batch = 16;
+/// The f16 scales at the head of 16 (or fewer) blocks, together.
+BITLATHE_INLINE void block_scales(const std::uint8_t* b, std::int64_t count, std::int64_t bytes,
+                                  float* out) {
+  alignas(32) std::uint16_t halves[scale_batch] = {};
+  for (std::int64_t i = 0; i < count; ++i)
+    __builtin_memcpy(halves + i, b + i * bytes, 2);
+  store(out, load_f16(halves));
+}
 
 } // namespace
 
@@ -141,29 +147,26 @@ float gemv_float(int type, const void* w, const float* x, std::int64_t n) {
   return sum_lanes((acc[0] + acc[1]) + (acc[2] + acc[3]));
 }
 
-float gemv_int4(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
-                const float* scales, const std::uint8_t* zeros) {
+float gemv_int4(const std::uint8_t* codes, const float* x, const float* sums, std::int64_t n,
+                std::int64_t group, const float* scales, const std::uint8_t* zeros) {
   F total = zero_f();
-  Table table = table_for(8.0f);
   for (std::int64_t first = 0, g = 0; first < n; first += group, ++g) {
     const std::int64_t end = first + group < n ? first + group : n;
-    if (zeros)
-      table = table_for(float(zeros[g]));
-    F even = zero_f(), odd = zero_f();
+    F low = load(sums + g * width) * set1(zeros ? -float(zeros[g]) : -8.0f), high = zero_f();
     std::int64_t i = first;
     for (; i + 32 <= end; i += 32) {
-      const I bytes = load_u8(codes + i / 2);
-      even = fma(low_nibbles(bytes, table), load(x + i), even);
-      odd = fma(high_nibbles(bytes, table), load(x + i + width), odd);
+      const I bytes = load_u8(codes + (i >> 1));
+      low = low_nibbles(bytes, x + i, low);
+      high = high_nibbles(bytes, x + i, high);
     }
     if (i < end) { // x is padded with zeros
       std::uint8_t tail[16] = {};
-      __builtin_memcpy(tail, codes + i / 2, std::size_t(end - i + 1) / 2);
+      __builtin_memcpy(tail, codes + (i >> 1), std::size_t(end - i + 1) / 2);
       const I bytes = load_u8(tail);
-      even = fma(low_nibbles(bytes, table), load(x + i), even);
-      odd = fma(high_nibbles(bytes, table), load(x + i + width), odd);
+      low = low_nibbles(bytes, x + i, low);
+      high = high_nibbles(bytes, x + i, high);
     }
-    total = fma(set1(scales[g]), even + odd, total);
+    total = fma(set1(scales[g]), low + high, total);
   }
   return sum_lanes(total);
 }
@@ -192,27 +195,53 @@ float gemv_int8(const std::uint8_t* codes, const float* x, std::int64_t n, std::
 }
 
 float gemv_q8_0(const std::uint8_t* b, const float* x, std::int64_t n) {
-  F total[2] = {zero_f(), zero_f()};
-  for (std::int64_t i = 0; i < n; i += 32, b += 34) {
-    const F low = to_f(load_i8(b + 2)) * load(x + i);
-    const F both = fma(to_f(load_i8(b + 18)), load(x + i + width), low);
-    F& sum = total[i / 32 % 2];
-    sum = fma(set1(half_to_f32(b)), both, sum);
+  F even = zero_f(), odd = zero_f();
+  alignas(64) float d[scale_batch];
+  const auto block = [&](std::int64_t i, F sum) __attribute__((always_inline)) {
+    const F low = to_f(load_i8(b + i * 34 + 2)) * load(x + i * 32);
+    const F both = fma(to_f(load_i8(b + i * 34 + 18)), load(x + i * 32 + width), low);
+    return fma(set1(d[i]), both, sum);
+  };
+  for (std::int64_t left = n / 32; left > 0; left -= scale_batch) {
+    const std::int64_t count = left < scale_batch ? left : scale_batch;
+    block_scales(b, count, 34, d);
+    std::int64_t i = 0;
+    for (; i + 2 <= count; i += 2) {
+      even = block(i, even);
+      odd = block(i + 1, odd);
+    }
+    if (i < count)
+      even = block(i, even);
+    b += count * 34;
+    x += count * 32;
   }
-  return sum_lanes(total[0] + total[1]);
+  return sum_lanes(even + odd);
 }
 
-float gemv_q4_0(const std::uint8_t* b, const float* x, std::int64_t n) {
-  F total[2] = {zero_f(), zero_f()};
-  const Table table = table_for(8.0f);
-  for (std::int64_t i = 0; i < n; i += 32, b += 18) {
-    const I bytes = load_u8(b + 2);
-    const F low = low_nibbles(bytes, table) * load(x + i);
-    const F both = fma(high_nibbles(bytes, table), load(x + i + width), low);
-    F& sum = total[i / 32 % 2];
-    sum = fma(set1(half_to_f32(b)), both, sum);
+float gemv_q4_0(const std::uint8_t* b, const float* x, const float* sums, std::int64_t n) {
+  F even = zero_f(), odd = zero_f();
+  alignas(64) float d[scale_batch];
+  const F minus_eight = set1(-8.0f);
+  const auto block = [&](std::int64_t i, F sum) __attribute__((always_inline)) {
+    const I bytes = load_u8(b + i * 18 + 2);
+    const F low = low_nibbles(bytes, x + i * 32, load(sums + i * width) * minus_eight);
+    return fma(set1(d[i]), high_nibbles(bytes, x + i * 32, low), sum);
+  };
+  for (std::int64_t left = n / 32; left > 0; left -= scale_batch) {
+    const std::int64_t count = left < scale_batch ? left : scale_batch;
+    block_scales(b, count, 18, d);
+    std::int64_t i = 0;
+    for (; i + 2 <= count; i += 2) {
+      even = block(i, even);
+      odd = block(i + 1, odd);
+    }
+    if (i < count)
+      even = block(i, even);
+    b += count * 18;
+    x += count * 32;
+    sums += count * width;
   }
-  return sum_lanes(total[0] + total[1]);
+  return sum_lanes(even + odd);
 }
 
 } // namespace bitlathe::cpu::BITLATHE_ISA

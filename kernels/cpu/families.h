@@ -37,12 +37,12 @@ void dot_rows(const float* x, const float* w, std::int64_t n, std::int64_t rows,
 void weighted_sum(const float* weight, const float* v, std::int64_t n, std::int64_t dim,
                   float* acc);
 float gemv_float(int type, const void* w, const float* x, std::int64_t n);
-float gemv_int4(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
-                const float* scales, const std::uint8_t* zeros);
+float gemv_int4(const std::uint8_t* codes, const float* x, const float* sums, std::int64_t n,
+                std::int64_t group, const float* scales, const std::uint8_t* zeros);
 float gemv_int8(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
                 const float* scales, const std::uint8_t* zeros);
 float gemv_q8_0(const std::uint8_t* blocks, const float* x, std::int64_t n);
-float gemv_q4_0(const std::uint8_t* blocks, const float* x, std::int64_t n);
+float gemv_q4_0(const std::uint8_t* blocks, const float* x, const float* sums, std::int64_t n);
 
 // Sums of a tile stay in registers: 24 of 32 with AVX-512, 12 of 16 with AVX2.
 #if defined(__AVX512F__)
@@ -56,11 +56,11 @@ constexpr int int8_unit = 1;
 constexpr int int8_unit = 2;
 #endif
 void gemm_tile(const float* panel, const float* w, std::int64_t stride, std::int64_t k,
-               std::int64_t rows, float* c);
+               std::int64_t rows, std::int64_t wanted_tokens, float* c);
 void widen_u8(const std::uint8_t* codes, std::int64_t n, void* out);
 void gemm_int8_tile(const void* panel, const void* w, std::int64_t stride, std::int64_t k,
-                    std::int64_t rows, const float* scale, const std::int32_t* zero,
-                    const std::int32_t* sums, float* c);
+                    std::int64_t rows, std::int64_t wanted_tokens, const float* scale,
+                    const std::int32_t* zero, const std::int32_t* sums, float* c);
 std::int32_t dot_u8s8(const std::uint8_t* a, const std::int8_t* b, std::int64_t n);
 float quantize_token(const float* x, std::int64_t n, std::int8_t* out);
 

@@ -24,44 +24,52 @@ BITLATHE_INLINE V all(float a) { return _mm256_set1_ps(a); }
 BITLATHE_INLINE V madd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
 #endif
 
-template <int rows>
-void tile(const float* panel, const float* w, std::int64_t stride, std::int64_t k, float* c) {
-  V sum[rows][2];
-#pragma GCC unroll 12
-  for (int r = 0; r < rows; ++r) {
-    sum[r][0] = get(c + r * tokens);
-    sum[r][1] = get(c + r * tokens + tokens / 2);
-  }
+/// `half`: only the first half of the panel's tokens is wanted.
+template <bool half, int... r>
+BITLATHE_INLINE void tile_rows_of(Numbers<r...>, const float* panel, const float* w,
+                                  std::int64_t stride, std::int64_t k, float* c) {
+  V low[sizeof...(r)], high[sizeof...(r)];
+  ((low[r] = get(c + r * tokens)), ...);
+  if (!half)
+    ((high[r] = get(c + r * tokens + tokens / 2)), ...);
   for (std::int64_t i = 0; i < k; ++i) {
-    const V a = get(panel + i * tokens), b = get(panel + i * tokens + tokens / 2);
-#pragma GCC unroll 12
-    for (int r = 0; r < rows; ++r) {
-      const V factor = all(w[r * stride + i]);
-      sum[r][0] = madd(factor, a, sum[r][0]);
-      sum[r][1] = madd(factor, b, sum[r][1]);
+    const V a = get(panel + i * tokens);
+    if (half) {
+      ((low[r] = madd(all(w[r * stride + i]), a, low[r])), ...);
+    } else {
+      const V b = get(panel + i * tokens + tokens / 2);
+      const auto step = [&](V factor, V & x, V & y) __attribute__((always_inline)) {
+        x = madd(factor, a, x);
+        y = madd(factor, b, y);
+      };
+      (step(all(w[r * stride + i]), low[r], high[r]), ...);
     }
   }
-#pragma GCC unroll 12
-  for (int r = 0; r < rows; ++r) {
-    put(c + r * tokens, sum[r][0]);
-    put(c + r * tokens + tokens / 2, sum[r][1]);
-  }
+  (put(c + r * tokens, low[r]), ...);
+  if (!half)
+    (put(c + r * tokens + tokens / 2, high[r]), ...);
+}
+
+template <int rows, bool half>
+void tile(const float* panel, const float* w, std::int64_t stride, std::int64_t k, float* c) {
+  tile_rows_of<half>(UpTo<rows>{}, panel, w, stride, k, c);
 }
 
 using Tile = void (*)(const float*, const float*, std::int64_t, std::int64_t, float*);
 
+struct Tiles {
+  Tile of[2][most_rows];
+};
+template <int... r> constexpr Tiles make_tiles(Numbers<r...>) {
+  return {{{tile<r + 1, false>...}, {tile<r + 1, true>...}}};
+}
+
 } // namespace
 
 void gemm_tile(const float* panel, const float* w, std::int64_t stride, std::int64_t k,
-               std::int64_t rows, float* c) {
-#if defined(__AVX512F__)
-  static constexpr Tile tiles[most_rows] = {tile<1>, tile<2>,  tile<3>,  tile<4>,
-                                            tile<5>, tile<6>,  tile<7>,  tile<8>,
-                                            tile<9>, tile<10>, tile<11>, tile<12>};
-#else
-  static constexpr Tile tiles[most_rows] = {tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>};
-#endif
-  tiles[rows - 1](panel, w, stride, k, c);
+               std::int64_t rows, std::int64_t wanted_tokens, float* c) {
+  static constexpr Tiles tiles = make_tiles(UpTo<most_rows>{});
+  tiles.of[wanted_tokens <= tokens / 2][rows - 1](panel, w, stride, k, c);
 }
 
 } // namespace bitlathe::cpu::BITLATHE_ISA

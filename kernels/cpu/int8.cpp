@@ -27,7 +27,9 @@ BITLATHE_INLINE void scale_into(float* c, W dot, float scale) {
 }
 #if defined(__AVX512VNNI__)
 BITLATHE_INLINE W dot4(W sum, W weights, W panel) {
-  return _mm512_dpbusd_epi32(sum, weights, panel);
+  // By hand: around the intrinsic GCC 12 copies every sum to another register and to the stack.
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(panel));
+  return sum;
 }
 #else
 BITLATHE_INLINE W dot4(W sum, W weights, W panel) {
@@ -50,35 +52,57 @@ BITLATHE_INLINE W dot4(W sum, W weights, W panel) {
 }
 #endif
 
-template <int rows>
-void tile(const std::uint8_t* panel, const std::uint8_t* w, std::int64_t stride, std::int64_t k,
-          const float* scale, const std::int32_t* zero, const std::int32_t* sums, float* c) {
-  W sum[rows][2];
-#pragma GCC unroll 12
-  for (int r = 0; r < rows; ++r)
-    sum[r][0] = sum[r][1] = none();
-  for (std::int64_t i = 0; i < k / step; ++i) {
-    const W a = get(panel + i * tokens * 4), b = get(panel + i * tokens * 4 + tokens * 2);
-#pragma GCC unroll 12
-    for (int r = 0; r < rows; ++r) {
-      std::int32_t codes;
-      __builtin_memcpy(&codes, w + (r * stride + i * step) * unit, 4);
-      const W factor = all(codes);
-      sum[r][0] = dot4(sum[r][0], factor, a);
-      sum[r][1] = dot4(sum[r][1], factor, b);
+/// Four bytes of codes for every lane; memory gives no promise of alignment.
+BITLATHE_INLINE W codes_at(const std::uint8_t* p) {
+  std::int32_t codes;
+  __builtin_memcpy(&codes, p, 4);
+  return all(codes);
+}
+
+/// `half`: only the first half of the panel's tokens is wanted.
+template <bool half, int... r>
+BITLATHE_INLINE void tile_rows_of(Numbers<r...>, const std::uint8_t* panel, const std::uint8_t* w,
+                                  std::int64_t stride, std::int64_t k, const float* scale,
+                                  const std::int32_t* zero, const std::int32_t* sums, float* c) {
+  W low[sizeof...(r)], high[sizeof...(r)];
+  ((low[r] = none()), ...);
+  ((high[r] = none()), ...);
+  const std::int64_t row_bytes = stride * unit;
+  for (std::int64_t i = 0; i < k / step; ++i, w += 4, panel += tokens * 4) {
+    const W a = get(panel);
+    if (half) {
+      ((low[r] = dot4(low[r], codes_at(w + r * row_bytes), a)), ...);
+    } else {
+      const W b = get(panel + tokens * 2);
+      const auto both = [&](W factor, W & x, W & y) __attribute__((always_inline)) {
+        x = dot4(x, factor, a);
+        y = dot4(y, factor, b);
+      };
+      (both(codes_at(w + r * row_bytes), low[r], high[r]), ...);
     }
   }
-  const W low = get(sums), high = get(sums + tokens / 2);
-#pragma GCC unroll 12
-  for (int r = 0; r < rows; ++r) {
-    const W z = all(zero[r]);
-    scale_into(c + r * tokens, sub(sum[r][0], mul(z, low)), scale[r]);
-    scale_into(c + r * tokens + tokens / 2, sub(sum[r][1], mul(z, high)), scale[r]);
-  }
+  const W first = get(sums), second = get(sums + tokens / 2);
+  (scale_into(c + r * tokens, sub(low[r], mul(all(zero[r]), first)), scale[r]), ...);
+  if (!half)
+    (scale_into(c + r * tokens + tokens / 2, sub(high[r], mul(all(zero[r]), second)), scale[r]),
+     ...);
+}
+
+template <int rows, bool half>
+void tile(const std::uint8_t* panel, const std::uint8_t* w, std::int64_t stride, std::int64_t k,
+          const float* scale, const std::int32_t* zero, const std::int32_t* sums, float* c) {
+  tile_rows_of<half>(UpTo<rows>{}, panel, w, stride, k, scale, zero, sums, c);
 }
 
 using Tile = void (*)(const std::uint8_t*, const std::uint8_t*, std::int64_t, std::int64_t,
                       const float*, const std::int32_t*, const std::int32_t*, float*);
+
+struct Tiles {
+  Tile of[2][most_rows];
+};
+template <int... r> constexpr Tiles make_tiles(Numbers<r...>) {
+  return {{{tile<r + 1, false>...}, {tile<r + 1, true>...}}};
+}
 
 } // namespace
 
@@ -95,17 +119,12 @@ void widen_u8(const std::uint8_t* codes, std::int64_t n, void* out) {
 }
 
 void gemm_int8_tile(const void* panel, const void* w, std::int64_t stride, std::int64_t k,
-                    std::int64_t rows, const float* scale, const std::int32_t* zero,
-                    const std::int32_t* sums, float* c) {
-#if defined(__AVX512F__)
-  static constexpr Tile tiles[most_rows] = {tile<1>, tile<2>,  tile<3>,  tile<4>,
-                                            tile<5>, tile<6>,  tile<7>,  tile<8>,
-                                            tile<9>, tile<10>, tile<11>, tile<12>};
-#else
-  static constexpr Tile tiles[most_rows] = {tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>};
-#endif
-  tiles[rows - 1](static_cast<const std::uint8_t*>(panel), static_cast<const std::uint8_t*>(w),
-                  stride, k, scale, zero, sums, c);
+                    std::int64_t rows, std::int64_t wanted_tokens, const float* scale,
+                    const std::int32_t* zero, const std::int32_t* sums, float* c) {
+  static constexpr Tiles tiles = make_tiles(UpTo<most_rows>{});
+  tiles.of[wanted_tokens <= tokens / 2][rows - 1](static_cast<const std::uint8_t*>(panel),
+                                                  static_cast<const std::uint8_t*>(w), stride, k,
+                                                  scale, zero, sums, c);
 }
 
 std::int32_t dot_u8s8(const std::uint8_t* a, const std::int8_t* b, std::int64_t n) {

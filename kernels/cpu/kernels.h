@@ -88,19 +88,23 @@ struct Kernels {
   /// One packed row times x, decoded in registers. Groups are a multiple of 32 columns or the whole
   /// row; `zeros` is null when all are 2^(bits-1).
   float (*gemv_float)(int type, const void* w, const float* x, std::int64_t n);
-  /// x in blocks of 32, even columns before odd ones, padded with zeros (split_pairs).
-  float (*gemv_int4)(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
-                     const float* scales, const std::uint8_t* zeros);
   float (*gemv_int8)(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
                      const float* scales, const std::uint8_t* zeros);
   float (*gemv_q8_0)(const std::uint8_t* blocks, const float* x, std::int64_t n);
-  float (*gemv_q4_0)(const std::uint8_t* blocks, const float* x, std::int64_t n);
+  /// x as nibbles come out of bytes: for every 32 columns those of the 16 low nibbles, then those
+  /// of the high ones divided by 16 (exact: they meet codes that are 16 times too large); padded
+  /// with zeros. `sums` has 16 lanes per group (q4_0: per block): column sums of x over its 32s,
+  /// low + high. The drivers in compute/cpu_matmul.cpp make both.
+  float (*gemv_int4)(const std::uint8_t* codes, const float* x, const float* sums, std::int64_t n,
+                     std::int64_t group, const float* scales, const std::uint8_t* zeros);
+  float (*gemv_q4_0)(const std::uint8_t* blocks, const float* x, const float* sums, std::int64_t n);
 
   // Blocked products. A panel holds `tile_tokens` tokens, interleaved: panel[k][token].
   int tile_tokens, tile_rows;
-  /// c[r][token] += sum over k of w[r * stride + k] * panel[k][token], rows <= tile_rows.
+  /// c[r][token] += sum over k of w[r * stride + k] * panel[k][token], rows <= tile_rows. Tokens
+  /// from `wanted_tokens` on may be left alone.
   void (*gemm_tile)(const float* panel, const float* w, std::int64_t stride, std::int64_t k,
-                    std::int64_t rows, float* c);
+                    std::int64_t rows, std::int64_t wanted_tokens, float* c);
 
   // Integer products. Codes take `int8_unit` bytes each, both in a panel ([k / step][token][step],
   // step = 4 / int8_unit) and in rows of weights.
@@ -109,8 +113,8 @@ struct Kernels {
   /// One group: c[r][token] += scale[r] * float(sum of u * q - zero[r] * sums[token]); the sum is
   /// exact. k is a multiple of 4, `stride` counts codes.
   void (*gemm_int8_tile)(const void* panel, const void* w, std::int64_t stride, std::int64_t k,
-                         std::int64_t rows, const float* scale, const std::int32_t* zero,
-                         const std::int32_t* sums, float* c);
+                         std::int64_t rows, std::int64_t wanted_tokens, const float* scale,
+                         const std::int32_t* zero, const std::int32_t* sums, float* c);
   /// Exact sum of a[i] * b[i].
   std::int32_t (*dot_u8s8)(const std::uint8_t* a, const std::int8_t* b, std::int64_t n);
   /// Symmetric int8 codes of one token: s = absmax / 127 (1 for zeros), q = clamp(rne(x * (1 / s)),

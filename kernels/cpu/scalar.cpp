@@ -308,15 +308,15 @@ float gemv_groups(std::int64_t n, std::int64_t group, const float* scales,
   return total;
 }
 
-float gemv_int4(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
-                const float* scales, const std::uint8_t* zeros) {
+float gemv_int4(const std::uint8_t* codes, const float* x, const float*, std::int64_t n,
+                std::int64_t group, const float* scales, const std::uint8_t* zeros) {
   float plain[32];
   float total = 0;
-  // x comes in blocks of 32 with even columns first: put each block back in order.
+  // x comes in blocks of 32, even columns first, odd ones divided by 16: put each back in order.
   for (std::int64_t first = 0; first < n; first += 32) {
     const std::int64_t count = n - first < 32 ? n - first : 32, g = first / group;
     for (int i = 0; i < 32; ++i)
-      plain[i] = x[first + (i % 2) * 16 + i / 2];
+      plain[i] = x[first + (i % 2) * 16 + i / 2] * (i % 2 ? 16.0f : 1.0f);
     total += gemv_groups(count, 32, scales + g, zeros ? zeros + g : nullptr, 8, plain,
                          [=](std::int64_t i) {
                            const int two = codes[(first + i) / 2];
@@ -341,11 +341,12 @@ float gemv_q8_0(const std::uint8_t* b, const float* x, std::int64_t n) {
   return total;
 }
 
-float gemv_q4_0(const std::uint8_t* b, const float* x, std::int64_t n) {
+float gemv_q4_0(const std::uint8_t* b, const float* x, const float*, std::int64_t n) {
   float total = 0, values[32];
   for (std::int64_t i = 0; i < n; i += 32, b += 18) {
     decode_q4_0(b, 1, values);
-    total += lane_sum(32, [&](std::int64_t j) { return values[j] * x[i + j]; });
+    total += lane_sum(
+        32, [&](std::int64_t j) { return values[j] * x[i + j] * (j < 16 ? 1.0f : 16.0f); });
   }
   return total;
 }
@@ -353,10 +354,10 @@ float gemv_q4_0(const std::uint8_t* b, const float* x, std::int64_t n) {
 constexpr int tokens = 16, most_rows = 4;
 
 void gemm_tile(const float* panel, const float* w, std::int64_t stride, std::int64_t k,
-               std::int64_t rows, float* c) {
+               std::int64_t rows, std::int64_t wanted_tokens, float* c) {
   for (std::int64_t r = 0; r < rows; ++r)
     for (std::int64_t i = 0; i < k; ++i)
-      for (int t = 0; t < tokens; ++t)
+      for (std::int64_t t = 0; t < tokens && t < wanted_tokens; ++t)
         c[r * tokens + t] += w[r * stride + i] * panel[i * tokens + t];
 }
 
@@ -365,12 +366,12 @@ void widen_u8(const std::uint8_t* codes, std::int64_t n, void* out) {
 }
 
 void gemm_int8_tile(const void* panel, const void* w, std::int64_t stride, std::int64_t k,
-                    std::int64_t rows, const float* scale, const std::int32_t* zero,
-                    const std::int32_t* sums, float* c) {
+                    std::int64_t rows, std::int64_t wanted_tokens, const float* scale,
+                    const std::int32_t* zero, const std::int32_t* sums, float* c) {
   const auto* u = static_cast<const std::uint8_t*>(w);
   const auto* q = static_cast<const std::int8_t*>(panel);
   for (std::int64_t r = 0; r < rows; ++r)
-    for (int t = 0; t < tokens; ++t) {
+    for (std::int64_t t = 0; t < tokens && t < wanted_tokens; ++t) {
       std::int32_t sum = 0;
       for (std::int64_t i = 0; i < k; ++i)
         sum += std::int32_t(u[r * stride + i]) * q[(i / 4 * tokens + t) * 4 + i % 4];
@@ -462,9 +463,9 @@ const Kernels kernels{
     .dot_rows = dot_rows,
     .weighted_sum = weighted_sum,
     .gemv_float = gemv_float,
-    .gemv_int4 = gemv_int4,
     .gemv_int8 = gemv_int8,
     .gemv_q8_0 = gemv_q8_0,
+    .gemv_int4 = gemv_int4,
     .gemv_q4_0 = gemv_q4_0,
     .tile_tokens = tokens,
     .tile_rows = most_rows,

@@ -218,6 +218,13 @@ BITLATHE_INLINE void store_bf16(void* p, F x) {
 
 #endif
 
+/// The numbers 0 .. n-1 as template arguments. Loops over registers are written as folds over them:
+/// a loop that is unrolled late leaves an array of registers in memory.
+template <int... i> struct Numbers {};
+template <int n, int... i> struct Count : Count<n - 1, n - 1, i...> {};
+template <int... i> struct Count<0, i...> { using Type = Numbers<i...>; };
+template <int n> using UpTo = typename Count<n>::Type;
+
 BITLATHE_INLINE F zero_f() { return set1(0.0f); }
 BITLATHE_INLINE void store_u8(std::uint8_t* p, I a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), low_bytes(a));
