@@ -878,6 +878,8 @@ void TestExport::failures_leave_nothing() {
     std::signal(SIGXFSZ, handler);
     QVERIFY(!full.ok());
     QCOMPARE(full.error().code, std::string("no-space"));
+    QVERIFY2(full.error().where.rfind((path_of(dir) / "out").string(), 0) == 0,
+             full.error().where.c_str());
 
     fs::create_directory(path_of(dir) / "used");
     put(path_of(dir) / "used" / "file", "mine");

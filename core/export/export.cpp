@@ -53,6 +53,14 @@ Result<void> refuse_if_needed(const std::vector<Finding>& findings, const Export
   return Error{"unsupported", message, modules.empty() ? std::string() : modules.front()};
 }
 
+/// Errors name the place people asked for, not the staging folder, which is gone by then.
+Error at_target(Error error, const OutputFolder& folder) {
+  const auto staging = folder.staging().string();
+  if (error.where.rfind(staging, 0) == 0)
+    error.where = folder.target().string() + error.where.substr(staging.size());
+  return error;
+}
+
 std::uint64_t folder_bytes(const fs::path& folder) {
   std::uint64_t total = 0;
   std::error_code failed;
@@ -149,7 +157,10 @@ Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& export
   feedback.done = 0;
   feedback.total = 2 * model.bytes(); // written, then compared
   feedback.set_step("Writing " + std::string(exporter.id));
-  TRY_ASSIGN(const auto written, exporter.write(input));
+  const auto result = exporter.write(input);
+  if (!result)
+    return at_target(result.error(), *folder);
+  const fs::path& written = *result;
   if (feedback.stopped())
     return cancelled_error();
 
@@ -157,9 +168,11 @@ Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& export
   const auto staged = folder->staging() / (written == "." ? fs::path() : written);
   auto reopened = open_checkpoint(staged);
   if (!reopened)
-    return Error{"mismatch",
-                 "The export cannot be read back, so it was not kept: " + reopened.error().message,
-                 reopened.error().where};
+    return at_target(
+        {"mismatch",
+         "The export cannot be read back, so it was not kept: " + reopened.error().message,
+         reopened.error().where},
+        *folder);
   TRY(compare_checkpoints(model, **reopened, feedback));
   reopened->reset();
   if (feedback.stopped())
