@@ -1,156 +1,24 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Every Vulkan kernel against its CPU twin, on whatever device there is (lavapipe is enough), in
-// the plain way, through staging copies, in small pieces, without optional features, and across the
-// loss of the device. tst_gpu_validation runs the same under the Khronos validation layer.
-#include "kernels/compute/compute.h"
+// the plain way, through staging copies, in small pieces, and without optional features. Products
+// and the loss of the device: tst_gpu_products. tst_gpu_validation and tst_gpu_products_validation
+// run the same under the Khronos validation layer.
 #include "kernels/gpu/pipeline_file.h"
 #include "kernels/gpu/spirv.h"
-#include "kernels/num/float16.h"
 #include "shaders/shaders.h"
-#include "tests/support.h"
+#include "tests/gpu_support.h"
 
 #include <QTemporaryDir>
-#include <QtTest>
-
-#include <cstring>
-#include <limits>
 
 using namespace bitlathe;
+using namespace bitlathe::test;
 
-namespace {
-
-struct Floats {
-  FloatType type;
-  std::int64_t rows, cols;
-  std::vector<std::byte> bytes;
-  FloatView view() const { return {type, rows, cols, bytes}; }
-};
-
-Floats floats_of(FloatType type, std::int64_t rows, std::int64_t cols, std::vector<float> values) {
-  Floats out{type, rows, cols, std::vector<std::byte>(values.size() * float_size(type))};
-  for (std::size_t i = 0; i < values.size(); ++i)
-    store_float(type, out.bytes.data(), std::int64_t(i), values[i]);
-  return out;
-}
-
-/// Weights with a few outliers, zeros, and one row of zeros.
-Floats weights(FloatType type, std::int64_t rows, std::int64_t cols, std::uint32_t seed = 1) {
-  auto v = test::normal_noise(std::size_t(rows * cols), seed, 0.05f);
-  for (std::size_t i = 0; i < v.size(); i += 97)
-    v[i] *= 20;
-  for (std::size_t i = 5; i < v.size(); i += 61)
-    v[i] = i % 2 ? 0.0f : -0.0f;
-  for (std::int64_t c = 0; rows > 2 && c < cols; ++c)
-    v[std::size_t(2 * cols + c)] = 0;
-  return floats_of(type, rows, cols, std::move(v));
-}
-
-struct Packed {
-  IntSpec spec;
-  std::vector<IntGrid> grids;
-  std::vector<std::byte> codes, scales, zeros;
-  MatrixView view;
-};
-
-/// Codes by the CPU backend.
-Packed pack(Compute& cpu, const Floats& w, IntSpec spec) {
-  Packed p;
-  const std::int64_t groups = (w.cols + spec.group - 1) / spec.group;
-  std::vector<float> lo(std::size_t(w.rows * groups)), hi(lo);
-  if (!cpu.group_ranges(w.view(), spec.group, lo, hi))
-    qFatal("group_ranges");
-  if (spec.per_tensor) {
-    lo = {*std::min_element(lo.begin(), lo.end())};
-    hi = {*std::max_element(hi.begin(), hi.end())};
-  }
-  p.spec = spec;
-  for (std::size_t i = 0; i < lo.size(); ++i)
-    p.grids.push_back(make_int_grid(lo[i], hi[i], spec.bits, spec.symmetric, spec.scale_type));
-  p.codes.resize(std::size_t(w.rows * int_row_bytes(w.cols, spec.bits)));
-  if (!cpu.quantize_int(w.view(), spec, p.grids, p.codes))
-    qFatal("quantize_int");
-  p.scales.resize(p.grids.size() * float_size(spec.scale_type));
-  for (std::size_t i = 0; i < p.grids.size(); ++i) {
-    store_float(spec.scale_type, p.scales.data(), std::int64_t(i), p.grids[i].scale);
-    if (!spec.symmetric)
-      p.zeros.push_back(std::byte(p.grids[i].zero));
-  }
-  MatrixView& v = p.view;
-  v.layout = find_layout("int");
-  v.rows = w.rows;
-  v.cols = w.cols;
-  v.bits = spec.bits;
-  v.group = spec.group;
-  v.symmetric = spec.symmetric;
-  v.per_tensor = spec.per_tensor;
-  v.float_type = spec.scale_type;
-  v.codes = p.codes;
-  v.scales = p.scales;
-  v.zeros = p.zeros;
-  return p;
-}
-
-MatrixView float_matrix(const Floats& w) {
-  MatrixView v;
-  v.layout = find_layout("float");
-  v.rows = w.rows;
-  v.cols = w.cols;
-  v.float_type = w.type;
-  v.codes = w.bytes;
-  return v;
-}
-
-std::int64_t block_bytes(const std::string& layout) {
-  return layout == "q8_0" ? 34 : layout == "q4_0" ? 18 : 20;
-}
-
-std::vector<std::byte> blocks_of(Compute& on, const Floats& w, const std::string& layout) {
-  std::vector<std::byte> out(std::size_t(w.rows * w.cols / 32 * block_bytes(layout)));
-  const auto r = on.quantize_blocks(w.view(), layout, {}, out);
-  if (!r)
-    qFatal("%s", r.error().text().c_str());
-  return out;
-}
-
-MatrixView block_matrix(const Floats& w, const std::string& layout,
-                        const std::vector<std::byte>& blocks) {
-  MatrixView v;
-  v.layout = find_layout(layout);
-  v.rows = w.rows;
-  v.cols = w.cols;
-  v.codes = blocks;
-  return v;
-}
-
-/// Sums of f32 powers and products: each term is rounded once or twice to 24 bits, the sum itself
-/// is carried in two floats. `scale` is the sum of the magnitudes of the terms.
-bool sum_close(double got, double want, double scale) {
-  return std::fabs(got - want) <= 4e-7 * scale + 1e-300;
-}
-
-/// y by the device against f64 sums: f32 accumulation of n products, in any order.
-bool product_close(std::span<const float> got, std::span<const float> want,
-                   std::span<const double> magnitude, std::int64_t n) {
-  for (std::size_t i = 0; i < got.size(); ++i)
-    if (!(std::fabs(double(got[i]) - want[i]) <=
-          2e-7 * std::sqrt(double(n)) * magnitude[i] + 1e-12)) {
-      qWarning("product %zu: %.9g, not %.9g (magnitude %g)", i, double(got[i]), double(want[i]),
-               magnitude[i]);
-      return false;
-    }
-  return true;
-}
-
-} // namespace
-
-class TestGpu : public QObject {
+class TestGpu : public GpuTest {
   Q_OBJECT
 
-  std::unique_ptr<Compute> cpu_, gpu_;
-
  private Q_SLOTS:
-  void initTestCase();
-  void init();
+  void initTestCase() { start(); }
+  void init() { open({}); }
   void moments();
   void moments_outside_f32();
   void histogram();
@@ -159,53 +27,14 @@ class TestGpu : public QObject {
   void int_errors();
   void blocks();
   void decode_and_errors();
-  void products();
-  void products_int8();
-  void memory_cap();
   void cancel();
   void empty_and_wrong_arguments();
-  void device_loss();
-  void loss_while_loading();
   void wrong_device_name();
   void pipeline_cache();
   void shader_conventions();
   void modes_data();
   void modes();
-
- private:
-  void open(const VulkanOptions& options) {
-    auto made = make_vulkan_compute(options);
-    if (!made)
-      qFatal("%s", made.error().text().c_str());
-    gpu_ = std::move(*made);
-  }
-  void expect_no_notes() {
-    for (const auto& n : gpu_->notes())
-      if (n.rfind("BITLATHE_GPU", 0) != 0)
-        QFAIL(n.c_str());
-  }
-  std::string all_notes() const {
-    std::string out;
-    for (const auto& n : gpu_->notes())
-      out += n + "\n";
-    return out;
-  }
 };
-
-void TestGpu::initTestCase() {
-  auto cpu = make_cpu_compute();
-  QVERIFY(cpu.ok());
-  cpu_ = std::move(*cpu);
-  auto gpu = make_vulkan_compute();
-  if (!gpu && gpu.error().code == "no-device")
-    QSKIP(("no Vulkan device: " + gpu.error().text()).c_str());
-  QVERIFY2(gpu.ok(), gpu.ok() ? "" : gpu.error().text().c_str());
-  qInfo("Vulkan device: %s", (*gpu)->device().name.c_str());
-  for (const auto& [key, value] : (*gpu)->device().properties)
-    qInfo("  %s: %s", key.c_str(), value.c_str());
-}
-
-void TestGpu::init() { open({}); }
 
 void TestGpu::moments() {
   for (const FloatType type : {FloatType::f32, FloatType::f16, FloatType::bf16})
@@ -235,12 +64,7 @@ void TestGpu::moments() {
         QVERIFY(sum_close(a.sum3, b.sum3, std::sqrt(b.sum2 * b.sum4)));
         QVERIFY(sum_close(a.sum4, b.sum4, b.sum4));
         if (n > 100) // raw sums of fewer values may cancel
-          QVERIFY2(std::fabs(a.kurtosis() - b.kurtosis()) <= 1e-5 * (1 + b.kurtosis()),
-                   qPrintable(QString("%1 %2 %3 %4")
-                                  .arg(a.kurtosis())
-                                  .arg(b.kurtosis())
-                                  .arg(b.mean())
-                                  .arg(b.stddev())));
+          QVERIFY(std::fabs(a.kurtosis() - b.kurtosis()) <= 1e-5 * (1 + b.kurtosis()));
       }
     }
   expect_no_notes();
@@ -365,7 +189,7 @@ void TestGpu::int_errors() {
           candidates.back().push_back(
               make_int_grid(-g.scale * 3 * clip, g.scale * 4 * clip, 3, weighted, FloatType::f16));
       }
-      const auto importance = test::normal_noise(weighted ? std::size_t(w.cols) : 0, 3);
+      const auto importance = normal_noise(weighted ? std::size_t(w.cols) : 0, 3);
       std::vector<double> got(candidates.size() * p.grids.size()), want(got.size());
       QVERIFY(gpu_->int_errors(w.view(), spec, candidates, importance, got).ok());
       QVERIFY(cpu_->int_errors(w.view(), spec, candidates, importance, want).ok());
@@ -387,7 +211,7 @@ void TestGpu::blocks() {
       QVERIFY(blocks_of(*gpu_, w, layout) == blocks_of(*cpu_, w, layout));
     }
   // Scales over the whole range of exponents: division rounds as the CPU's does.
-  auto v = test::normal_noise(32 * 400, 77);
+  auto v = normal_noise(32 * 400, 77);
   for (std::size_t i = 0; i < v.size(); ++i)
     v[i] = std::ldexp(v[i], int(i / 32) % 230 - 110);
   const Floats w = floats_of(FloatType::f32, 400, 32, v);
@@ -448,111 +272,6 @@ void TestGpu::decode_and_errors() {
   expect_no_notes();
 }
 
-void TestGpu::products() {
-  const auto check = [&](const MatrixView& q) {
-    auto loaded = gpu_->load(q);
-    QVERIFY(loaded.ok());
-    QVERIFY((*loaded)->bytes > 0);
-    std::vector<float> w(std::size_t(q.rows * q.cols));
-    QVERIFY(cpu_->decode(q, 0, q.rows, w).ok());
-    for (const std::int64_t m : {1, 2, 67}) {
-      const auto x = test::normal_noise(std::size_t(m * q.cols), 5);
-      std::vector<float> got(std::size_t(m * q.rows), -1), want(got.size());
-      std::vector<double> magnitude(got.size());
-      QVERIFY(gpu_->matmul(x.data(), m, **loaded, got.data()).ok());
-      for (std::int64_t t = 0; t < m; ++t)
-        for (std::int64_t r = 0; r < q.rows; ++r) {
-          double sum = 0, absolute = 0;
-          for (std::int64_t c = 0; c < q.cols; ++c) {
-            const double part =
-                double(x[std::size_t(t * q.cols + c)]) * double(w[std::size_t(r * q.cols + c)]);
-            sum += part;
-            absolute += std::fabs(part);
-          }
-          want[std::size_t(t * q.rows + r)] = float(sum);
-          magnitude[std::size_t(t * q.rows + r)] = absolute;
-        }
-      QVERIFY(product_close(got, want, magnitude, q.cols));
-    }
-  };
-  const Floats small = weights(FloatType::f32, 75, 172), blocky = weights(FloatType::bf16, 70, 160);
-  for (const FloatType type : {FloatType::f32, FloatType::f16, FloatType::bf16})
-    check(float_matrix(weights(type, 75, 172)));
-  for (int bits = 2; bits <= 8; ++bits) {
-    check(pack(*cpu_, small, {bits, 64, bits % 2 == 0, false, FloatType::f16}).view);
-    check(pack(*cpu_, small, {bits, bits % 2 ? 12 : 172, bits % 2 == 1, false, FloatType::bf16})
-              .view);
-  }
-  check(pack(*cpu_, small, {4, 172, false, true, FloatType::f32}).view);
-  for (const std::string layout : {"q8_0", "q4_0", "q4_1"})
-    check(block_matrix(blocky, layout, blocks_of(*cpu_, blocky, layout)));
-  expect_no_notes();
-}
-
-void TestGpu::products_int8() {
-  for (int bits = 2; bits <= 8; ++bits)
-    for (const std::int64_t group : {std::int64_t(172), std::int64_t(64), std::int64_t(8)}) {
-      const Floats w = weights(FloatType::bf16, 75, 172, std::uint32_t(bits));
-      const Packed p = pack(
-          *cpu_, w, {bits, group, group == 172, false, bits % 2 ? FloatType::f16 : FloatType::f32});
-      auto on_gpu = gpu_->load(p.view);
-      auto on_cpu = cpu_->load(p.view);
-      QVERIFY(on_gpu.ok() && on_cpu.ok());
-      for (const std::int64_t m : {1, 5, 66}) {
-        auto x = test::normal_noise(std::size_t(m * 172), std::uint32_t(bits));
-        std::fill_n(x.begin(), 172, m == 5 ? 0.0f : 0.25f); // a token of zeros
-        std::vector<float> got(std::size_t(m * 75), -1), want(got.size());
-        QVERIFY(gpu_->matmul_int8(x.data(), m, **on_gpu, got.data()).ok());
-        QVERIFY(cpu_->matmul_int8(x.data(), m, **on_cpu, want.data()).ok());
-        // Integer sums are exact and groups are added in column order: the rest is f32 rounding of
-        // a few group terms, whose order instruction sets may choose.
-        double largest = 0;
-        for (const float y : want)
-          largest = std::max(largest, std::fabs(double(y)));
-        for (std::size_t i = 0; i < got.size(); ++i)
-          QVERIFY(std::fabs(got[i] - want[i]) <= 1e-6 * largest);
-      }
-    }
-  expect_no_notes();
-  // What the integer kernel cannot do goes to the CPU, visibly; what is no integer layout is
-  // refused.
-  const Floats w = weights(FloatType::f32, 9, 100);
-  const Packed odd = pack(*cpu_, w, {4, 12, true, false, FloatType::f16});
-  const auto x = test::normal_noise(100, 3);
-  std::vector<float> got(9), want(9);
-  auto a = gpu_->load(odd.view), b = cpu_->load(odd.view);
-  QVERIFY(gpu_->matmul_int8(x.data(), 1, **a, got.data()).ok());
-  QVERIFY(cpu_->matmul_int8(x.data(), 1, **b, want.data()).ok());
-  QVERIFY(got == want);
-  QCOMPARE(gpu_->notes().size(), std::size_t(1));
-  auto floating = gpu_->load(float_matrix(w));
-  QVERIFY(floating.ok());
-  const auto refused = gpu_->matmul_int8(x.data(), 1, **floating, got.data());
-  QVERIFY(!refused.ok() && refused.error().code == "unsupported");
-  const auto foreign = gpu_->matmul(x.data(), 1, **b, got.data());
-  QVERIFY(!foreign.ok() && foreign.error().code == "bad-argument");
-}
-
-void TestGpu::memory_cap() {
-  VulkanOptions options;
-  options.memory_cap = 1 << 20;
-  open(options);
-  const Floats small = weights(FloatType::f32, 64, 1024),
-               large = weights(FloatType::f32, 300, 1024);
-  auto first = gpu_->load(float_matrix(small));
-  QVERIFY(first.ok());
-  const auto second = gpu_->load(float_matrix(large));
-  QVERIFY(!second.ok());
-  QCOMPARE(second.error().code, std::string("out-of-memory"));
-  const auto x = test::normal_noise(1024, 4);
-  std::vector<float> y(64);
-  QVERIFY(gpu_->matmul(x.data(), 1, **first, y.data()).ok());
-  first = Error{};
-  for (int i = 0; i < 20; ++i) // memory comes back
-    QVERIFY(gpu_->load(float_matrix(small)).ok());
-  expect_no_notes();
-}
-
 void TestGpu::cancel() {
   const Floats w = weights(FloatType::f32, 64, 64);
   Feedback feedback;
@@ -584,61 +303,6 @@ void TestGpu::empty_and_wrong_arguments() {
   MatrixView shorter = float_matrix(w);
   shorter.codes = shorter.codes.first(16);
   QVERIFY(!gpu_->load(shorter).ok() || gpu_->notes().size() == 1);
-}
-
-/// A loss at every possible submission: the results are right, and it is said.
-void TestGpu::device_loss() {
-  const Floats w = weights(FloatType::f32, 40, 256);
-  const Packed p = pack(*cpu_, w, {4, 64, false, false, FloatType::f16});
-  std::vector<std::uint64_t> counts_want(64);
-  QVERIFY(cpu_->histogram(w.view(), -1, 1, counts_want).ok());
-  const auto x = test::normal_noise(3 * 256, 3);
-  std::vector<float> y_want(3 * 40);
-  auto on_cpu = cpu_->load(p.view);
-  QVERIFY(cpu_->matmul(x.data(), 3, **on_cpu, y_want.data()).ok());
-  for (std::uint64_t after = 1; after < 26; after += 3) {
-    VulkanOptions options;
-    options.lose_after = after;
-    options.max_range = 9000; // several submissions for each call
-    open(options);
-    for (int round = 0; round < 12 && (round < 2 || gpu_->notes().empty()); ++round) {
-      std::vector<std::byte> codes(p.codes.size());
-      QVERIFY(gpu_->quantize_int(w.view(), p.spec, p.grids, codes).ok());
-      QVERIFY(codes == p.codes);
-      std::vector<std::uint64_t> counts(64);
-      QVERIFY(gpu_->histogram(w.view(), -1, 1, counts).ok());
-      QVERIFY(counts == counts_want);
-      auto loaded = gpu_->load(p.view);
-      QVERIFY(loaded.ok());
-      std::vector<float> y(y_want.size());
-      QVERIFY(gpu_->matmul(x.data(), 3, **loaded, y.data()).ok());
-      for (std::size_t i = 0; i < y.size(); ++i)
-        QVERIFY(std::fabs(y[i] - y_want[i]) < 1e-4);
-    }
-    QVERIFY2(gpu_->notes().size() == 1, all_notes().c_str());
-    QVERIFY(gpu_->notes().front().find("was lost") != std::string::npos);
-  }
-}
-
-void TestGpu::loss_while_loading() {
-  VulkanOptions options;
-  options.lose_after = 1;
-  options.force_staging = true;
-  open(options);
-  const Floats w = weights(FloatType::f32, 8, 64);
-  auto loaded = gpu_->load(float_matrix(w)); // the one submission that works
-  QVERIFY(loaded.ok());
-  const auto x = test::normal_noise(64, 3);
-  std::vector<float> y(8), want(8);
-  QVERIFY(gpu_->matmul(x.data(), 1, **loaded, y.data()).ok());
-  auto on_cpu = cpu_->load(float_matrix(w));
-  QVERIFY(cpu_->matmul(x.data(), 1, **on_cpu, want.data()).ok());
-  QVERIFY(y == want);
-  auto again = gpu_->load(float_matrix(w));
-  QVERIFY(again.ok());
-  QVERIFY(gpu_->matmul(x.data(), 1, **again, y.data()).ok());
-  QVERIFY(y == want);
-  QCOMPARE(gpu_->notes().size(), std::size_t(1));
 }
 
 void TestGpu::wrong_device_name() {
@@ -766,7 +430,7 @@ void TestGpu::modes() {
     auto loaded = gpu_->load(p.view), loaded_cpu = cpu_->load(p.view);
     QVERIFY(loaded.ok() && loaded_cpu.ok());
     for (const std::int64_t m : {1, 19}) {
-      const auto x = test::normal_noise(std::size_t(m * 288), 8);
+      const auto x = normal_noise(std::size_t(m * 288), 8);
       std::vector<float> y(std::size_t(m * 130)), y_want(y);
       QVERIFY(gpu_->matmul(x.data(), m, **loaded, y.data()).ok());
       QVERIFY(cpu_->matmul(x.data(), m, **loaded_cpu, y_want.data()).ok());
