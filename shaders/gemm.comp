@@ -6,7 +6,7 @@
 //   push       tokens, first_row, out_rows (rows of W in this launch), units = ceil(cols / 8), cols,
 //              row_words, group, groups, of_row (packed.glsl)
 //   constants  0 LAYOUT   1 FTYPE   2 BITS   3 ZEROS (packed.glsl)
-// CPU twin: `matmul` in kernels/compute/cpu.cpp (f32 sums in another order, multiply-add may fuse).
+// CPU twin: `cpu_matmul` in kernels/compute/cpu_matmul.cpp (f32 sums in another order, multiply-add may fuse).
 #version 450
 #extension GL_GOOGLE_include_directive : require
 layout(local_size_x = 256) in;

@@ -5,7 +5,7 @@
 //   push       first_row, out_rows (rows of W in this launch), units = ceil(cols / 8), cols, row_words,
 //              group, groups, of_row (packed.glsl)
 //   constants  0 LAYOUT   1 FTYPE   2 BITS   3 ZEROS (packed.glsl)   4 LANES threads per four rows
-// CPU twin: `matmul` in kernels/compute/cpu.cpp (f32 sums in another order).
+// CPU twin: `cpu_matmul` in kernels/compute/cpu_matmul.cpp (f32 sums in another order).
 #version 450
 #extension GL_GOOGLE_include_directive : require
 layout(local_size_x = 256) in;

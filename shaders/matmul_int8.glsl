@@ -9,7 +9,7 @@
 //   constants  0 FTYPE of the scales   1 BITS   2 ZEROS (packed.glsl; middle or byte)
 //              3 TILE_TOKENS: tokens of a tile, 64, or 4 when there are few
 // Tiles of TILE_TOKENS tokens x 64 rows, panels of 32 columns; groups are multiples of 8 columns or
-// the whole row. CPU twin: `matmul_int8` in kernels/compute/cpu.cpp.
+// the whole row. CPU twin: `cpu_matmul_int8` in kernels/compute/cpu_matmul.cpp.
 layout(local_size_x = 256) in;
 layout(constant_id = 0) const uint FTYPE = 0;
 layout(constant_id = 1) const uint BITS = 4;
