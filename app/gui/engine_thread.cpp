@@ -36,7 +36,7 @@ struct Job {
   std::atomic<JobState> state{JobState::queued};
   std::atomic<bool> superseded{false};
   std::atomic<qint64> started_us{0}, ended_us{0};
-  QString error; ///< GUI thread only
+  QString error, error_code; ///< GUI thread only
 };
 using JobPtr = std::shared_ptr<Job>;
 
@@ -207,8 +207,10 @@ struct EngineThread::Impl {
     job.state = outcome.ok()                  ? JobState::done
                 : outcome.error().cancelled() ? JobState::cancelled
                                               : JobState::failed;
-    if (job.state == JobState::failed)
+    if (job.state == JobState::failed) {
       job.error = QString::fromStdString(outcome.error().text());
+      job.error_code = QString::fromStdString(outcome.error().code);
+    }
     if (const auto then = std::exchange(job.then, nullptr);
         then && (!job.has_context || job.context))
       then(outcome);
@@ -334,6 +336,7 @@ QList<JobStatus> EngineThread::jobs() const {
     status.done = job->feedback.done;
     status.total = job->feedback.total;
     status.error = job->error;
+    status.error_code = job->error_code;
     if (const qint64 start = job->started_us; start > 0) {
       const qint64 end = job->ended_us;
       status.seconds = double((end > 0 ? end : now) - start) * 1e-6;

@@ -31,6 +31,7 @@ struct JobStatus {
   quint64 done = 0, total = 0;
   double seconds = 0, eta_seconds = -1; ///< -1: unknown
   QString error;                        ///< text for people when failed
+  QString error_code;                   ///< of Error, when failed
 };
 
 class EngineThread : public QObject {

@@ -279,18 +279,26 @@ void Workbench::startCompare(const QString& text, qint64 context, qint64 chunks)
         TRY_ASSIGN(const auto rounded, Engine::create(source, compute, rounded_options));
         std::vector<std::unique_ptr<Engine>> engines;
         std::vector<Engine*> candidates;
+        std::vector<std::string> skipped;
         for (qsizetype i = 1; i < sides.size(); ++i) {
-          TRY_ASSIGN(auto engine, Engine::create(sides[i].checkpoint, compute));
-          candidates.push_back(engine.get());
-          engines.push_back(std::move(engine));
+          auto engine = Engine::create(sides[i].checkpoint, compute);
+          if (!engine) { // one that cannot run must not keep the others from being measured
+            skipped.push_back("Not measured: " + sides[i].title.toStdString() + ": " +
+                              engine.error().text());
+            continue;
+          }
+          candidates.push_back(engine->get());
+          engines.push_back(std::move(*engine));
         }
         TRY_ASSIGN(const auto windows, make_eval_text(*source, text, context, chunks));
         feedback.set_step("comparing");
-        return compare(*reference, candidates, rounded.get(), windows, feedback,
-                       [this](const CompareReport& running) {
-                         const std::lock_guard lock(impl_->incoming_mutex);
-                         impl_->incoming_compare = running;
-                       });
+        TRY_ASSIGN(auto report, compare(*reference, candidates, rounded.get(), windows, feedback,
+                                        [this](const CompareReport& running) {
+                                          const std::lock_guard lock(impl_->incoming_mutex);
+                                          impl_->incoming_compare = running;
+                                        }));
+        report.notes.insert(report.notes.end(), skipped.begin(), skipped.end());
+        return report;
       },
       impl_->whileOpen<CompareReport>([this](Result<CompareReport> done) {
         impl_->drain();

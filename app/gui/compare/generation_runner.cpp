@@ -149,6 +149,15 @@ void GenerationRunner::stop() {
       workbench_.engine().cancel(job);
 }
 
+void GenerationRunner::clear() {
+  stop();
+  ++run_; // what still ends belongs to no run
+  sides_.clear();
+  streams_.clear();
+  jobs_.clear();
+  announced_ = true;
+}
+
 bool GenerationRunner::running() const {
   for (const Generation& side : sides_)
     if (side.state == GenerationState::waiting || side.state == GenerationState::running)

@@ -22,6 +22,7 @@ class GenerationRunner : public QObject {
   void start(const QList<Contender>& contenders, const QString& prompt,
              const SamplingShown& sampling, int logprobs);
   void stop();
+  void clear(); ///< stops and forgets the sides
   bool running() const;
   const QList<Generation>& sides() const { return sides_; }
   /// Why a contender cannot generate; empty when it can.

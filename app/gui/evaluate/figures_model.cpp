@@ -2,6 +2,7 @@
 #include "app/gui/evaluate/figures_model.h"
 
 #include "app/gui/format.h"
+#include "app/gui/widgets/delegates.h"
 
 #include <cmath>
 
@@ -10,22 +11,11 @@ namespace {
 
 const QString dash = QStringLiteral("\u2013");
 
-QString plusMinus(double value, double error, int digits) {
-  return QStringLiteral("%1 \u00b1 %2").arg(value, 0, 'f', digits).arg(error, 0, 'f', digits);
-}
-
-/// Enough digits to show the error with two of its own.
-int digitsFor(double error, int least, int most) {
-  if (!(error > 0))
-    return least;
-  return std::clamp(int(std::ceil(-std::log10(error))) + 1, least, most);
-}
-
 } // namespace
 
 QList<FigureRow> figureRows(const QList<FigureSource>& contenders, const CompareReport* report) {
   QList<FigureRow> out;
-  std::size_t candidate = 0;
+  std::vector<bool> used(report ? report->models.size() : 0);
   for (qsizetype i = 0; i < contenders.size(); ++i) {
     const FigureSource& from = contenders[i];
     FigureRow row;
@@ -44,8 +34,13 @@ QList<FigureRow> figureRows(const QList<FigureSource>& contenders, const Compare
       if (report->reference_seconds > 0)
         row.tokensPerSecond = double(row.tokens) / report->reference_seconds;
     }
-    if (report && i > 0 && from.problem.isEmpty() && candidate < report->models.size()) {
-      const CompareResult& m = report->models[candidate++];
+    std::size_t at = 0; // candidates are told apart by their paths
+    while (at < used.size() &&
+           (used[at] || QString::fromStdString(report->models[at].path) != from.path))
+      ++at;
+    if (i > 0 && at < used.size()) {
+      used[at] = true;
+      const CompareResult& m = report->models[at];
       if (m.tokens > 0) {
         row.measured = true;
         row.perplexity = m.perplexity;
@@ -113,7 +108,7 @@ QString FiguresModel::text(int at, int column) const {
     return dash;
   switch (column) {
   case perplexity:
-    return plusMinus(row.perplexity, row.perplexityError, digitsFor(row.perplexityError, 2, 4));
+    return formatError(row.perplexity, row.perplexityError);
   case speed:
     return row.tokensPerSecond > 0 ? QString::number(row.tokensPerSecond, 'f', 0) : dash;
   default:
@@ -123,14 +118,13 @@ QString FiguresModel::text(int at, int column) const {
     return dash;
   switch (column) {
   case ratio:
-    return QStringLiteral("\u00d7 ") +
-           plusMinus(row.ratio, row.ratioError, digitsFor(row.ratioError, 3, 5));
+    return QStringLiteral("\u00d7 ") + formatError(row.ratio, row.ratioError);
   case kl:
-    return plusMinus(row.kl, row.klError, digitsFor(row.klError, 4, 7));
+    return formatError(row.kl, row.klError);
   case kl_p99:
-    return QString::number(row.klP99, 'f', row.klP99 < 0.01 ? 5 : 3);
+    return formatNumber(row.klP99, 3);
   case top1:
-    return QStringLiteral("%1 %").arg(100 * row.topAgreement, 0, 'f', 2);
+    return formatPercent(row.topAgreement, 2);
   default:
     return {};
   }
@@ -182,11 +176,9 @@ QVariant FiguresModel::data(const QModelIndex& at, int role) const {
     return QStringLiteral("%1, %2: %3")
         .arg(row.title, headerData(at.column(), Qt::Horizontal, Qt::DisplayRole).toString(),
              text(at.row(), at.column()));
-  case SortRole:
+  case sort_role:
     return number(at.row(), at.column());
-  case RowRole:
-    return at.row();
-  case StandingRole:
+  case standing_role:
     return int(row.verdict.standing);
   default:
     return {};

@@ -40,7 +40,8 @@ class FiguresModel : public QAbstractTableModel {
     verdict,
     column_count
   };
-  enum Role { SortRole = Qt::UserRole + 1, RowRole /* index of the contender */, StandingRole };
+  // Cells offer sort_role of app/gui/widgets/delegates.h, and:
+  static constexpr int standing_role = Qt::UserRole + 100; ///< int(Standing)
 
   explicit FiguresModel(QObject* parent = nullptr);
   /// Replaces the figures; keeps rows (and selection) when the contenders are the same.
@@ -58,8 +59,7 @@ class FiguresModel : public QAbstractTableModel {
   QList<FigureRow> rows_;
 };
 
-/// Rows for contenders from a report whose candidates are the contenders after the first that can
-/// run, in order. Kept free of widgets for its test.
+/// Rows for contenders, the reference first; a report's candidates are found by their paths.
 struct FigureSource {
   QString title, path, problem;
   quint64 bytes = 0;

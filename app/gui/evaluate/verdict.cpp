@@ -55,7 +55,7 @@ Verdict judge(const CompareResult& model, const CompareReport& report) {
     out.text = tr("not distinguishable from the original");
   } else if (pplWithinError(model, report)) {
     out.standing = Standing::close;
-    out.text = tr("perplexity not distinguishable; the distributions differ");
+    out.text = tr("perplexity not distinguishable");
   } else if (change < 0) {
     out.standing = Standing::better;
     out.text = tr("%1 % lower perplexity on this text").arg(percent(-change));

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/quantize/results_model.h"
 
+#include "app/gui/format.h"
+#include "app/gui/theme.h"
+#include "app/gui/widgets/delegates.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -9,12 +13,6 @@ namespace {
 
 constexpr double exact_sqnr = 299.5; ///< the core caps at 300 where nothing changed
 constexpr double full_bar_sqnr = 60; ///< a bar that is full says "as good as it looks"
-
-QString scientific(double value) {
-  if (value == 0)
-    return QStringLiteral("0");
-  return QString::number(value, 'e', 2);
-}
 
 } // namespace
 
@@ -142,15 +140,21 @@ QVariant ResultsModel::data(const QModelIndex& at, int role) const {
     return QStringLiteral("%1: %2").arg(
         headerData(at.column(), Qt::Horizontal, Qt::DisplayRole).toString(),
         text(row, at.column()).toString());
-  case SortRole:
+  case sort_role:
     return number(row, at.column());
-  case BarRole:
+  case bar_role:
     return bar(row, at.column());
-  case BitsRole:
-    return row.bits;
-  case ModuleRole:
+  case bar_color_role:
+    if (at.column() == bytes || at.column() == share)
+      return precisionColor(row.bits);
+    return at.column() == seconds ? theme().muted : theme().quantized;
+  case bits_role:
+    return at.column() == scheme ? QVariant(row.bits) : QVariant();
+  case module_role:
     return row.name;
-  case StateRole:
+  case faded_role:
+    return row.state != RowState::stored;
+  case state_role:
     return int(row.state);
   default:
     return {};
@@ -167,31 +171,20 @@ QVariant ResultsModel::text(const Row& row, int column) const {
     return row.scheme;
   case method:
     return row.state == RowState::kept ? tr("kept") : row.method;
-  case bytes: {
-    constexpr double ki = 1024.0;
-    const auto n = double(row.after);
-    if (n < ki)
-      return QStringLiteral("%1 B").arg(row.after);
-    if (n < ki * ki)
-      return QStringLiteral("%1 KiB").arg(n / ki, 0, 'f', 1);
-    if (n < ki * ki * ki)
-      return QStringLiteral("%1 MiB").arg(n / ki / ki, 0, 'f', 2);
-    return QStringLiteral("%1 GiB").arg(n / ki / ki / ki, 0, 'f', 2);
-  }
+  case bytes:
+    return formatBytes(row.after);
   case share:
-    return row.before ? QStringLiteral("%1 %").arg(100.0 * double(row.after) / double(row.before),
-                                                   0, 'f', 1)
-                      : QString();
+    return row.before ? formatPercent(double(row.after) / double(row.before)) : QString();
   case sqnr:
     if (!stored)
       return none;
     return row.sqnr >= exact_sqnr ? tr("exact") : QString::number(row.sqnr, 'f', 2);
   case mse:
-    return stored ? scientific(row.mse) : none;
+    return stored ? formatNumber(row.mse, 3) : none;
   case cosine:
     return stored ? QString::number(row.cosine, 'f', 6) : none;
   case worst:
-    return stored ? scientific(row.worst) : none;
+    return stored ? formatNumber(row.worst, 3) : none;
   case seconds:
     return stored ? QString::number(row.seconds, 'f', row.seconds < 10 ? 3 : 1) : none;
   default:

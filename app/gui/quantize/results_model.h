@@ -27,10 +27,8 @@ class ResultsModel : public QAbstractTableModel {
     column_count
   };
   enum class RowState { waiting, stored, kept };
-  /// SortRole: the number behind a cell (strings for names). BarRole: 0..1 of the column's largest,
-  /// for a bar behind the text; invalid where a bar says nothing. BitsRole: of the scheme, for the
-  /// chip. ModuleRole: the module's name in every column.
-  enum Role { SortRole = Qt::UserRole + 1, BarRole, BitsRole, ModuleRole, StateRole };
+  // Cells offer the roles of app/gui/widgets/delegates.h, and:
+  static constexpr int state_role = Qt::UserRole + 100; ///< int(RowState)
 
   struct Row {
     QString name, role, scheme, method, reason;

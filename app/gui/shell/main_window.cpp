@@ -2,6 +2,7 @@
 // The window's parts and how they follow the Workbench; menus are in main_window_actions.cpp.
 #include "app/gui/shell/main_window.h"
 
+#include "app/gui/evaluate/evidence.h"
 #include "app/gui/shell/details_panel.h"
 #include "app/gui/shell/header_bar.h"
 #include "app/gui/shell/jobs_strip.h"
@@ -189,6 +190,8 @@ void MainWindow::showStage() {
   const Stage& stage = *all_stages()[std::size_t(stage_)];
   layers_->setColumns(stage.columns);
   const bool open = workbench_.checkpoint() != nullptr;
+  if (open && QLatin1String(stage.id) == QLatin1String("plan"))
+    Evidence::of(workbench_)->planLookedAt();
   stack_->setCurrentWidget(open ? stageWidget(stage_) : welcome_);
   layer_dock_->setEnabled(open);
   if (!layer_dock_->isFloating())

@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "app/gui/evaluate/evaluate_stage.h"
+
+#include "app/gui/compare/contender_pane.h"
+#include "app/gui/compare/generation_runner.h"
+#include "app/gui/evaluate/checklist_view.h"
+#include "app/gui/evaluate/evidence.h"
+#include "app/gui/format.h"
+#include "app/gui/theme.h"
+#include "app/gui/widgets/card.h"
+#include "app/gui/widgets/empty_state.h"
+#include "app/gui/widgets/save_menu.h"
+#include "app/gui/widgets/standing_remark.h"
+
+#include <algorithm>
+#include <QComboBox>
+#include <QDir>
+#include <QDragEnterEvent>
+#include <QFileDialog>
+#include <QFileInfo>
+#include <QHeaderView>
+#include <QLabel>
+#include <QLineEdit>
+#include <QMimeData>
+#include <QPainter>
+#include <QProgressBar>
+#include <QPushButton>
+#include <QSpinBox>
+#include <QSplitter>
+#include <QStackedWidget>
+#include <QStyledItemDelegate>
+#include <QTableView>
+#include <QToolButton>
+#include <QVBoxLayout>
+
+namespace bitlathe::gui {
+namespace {
+
+const QString stage_key = QStringLiteral("evaluate");
+constexpr qint64 largest_text = 64 << 20;
+constexpr int row_height = 40;
+
+Result<QByteArray> readText(const QString& path) {
+  QFile file(path);
+  if (!file.open(QIODevice::ReadOnly))
+    return Error{"io", "Cannot read: " + file.errorString().toStdString(), path.toStdString()};
+  if (file.size() > largest_text)
+    return Error{"bad-argument", "Texts above 64 MiB are not read", path.toStdString()};
+  return file.readAll();
+}
+
+/// Model name over its verdict, with a stripe in the contender's colour.
+class ModelDelegate : public QStyledItemDelegate {
+ public:
+  using QStyledItemDelegate::QStyledItemDelegate;
+  void paint(QPainter* painter, const QStyleOptionViewItem& option,
+             const QModelIndex& index) const override {
+    QStyleOptionViewItem cell = option;
+    initStyleOption(&cell, index);
+    cell.text.clear();
+    cell.widget->style()->drawControl(QStyle::CE_ItemViewItem, &cell, painter, cell.widget);
+    const ThemeColors& c = theme();
+    painter->save();
+    painter->setRenderHint(QPainter::Antialiasing);
+    painter->setPen(Qt::NoPen);
+    painter->setBrush(contenderColor(index.row()));
+    const QRect r = option.rect.adjusted(4, 4, -4, -4);
+    painter->drawRoundedRect(QRectF(r.left(), r.top() + 1, 4, r.height() - 2), 2, 2);
+    const QRect words = r.adjusted(12, 0, 0, 0);
+    const QFontMetrics metrics(option.font);
+    painter->setPen(c.text);
+    painter->drawText(words, Qt::AlignLeft | Qt::AlignTop,
+                      metrics.elidedText(index.data().toString(), Qt::ElideRight, words.width()));
+    const auto standing = Standing(index.data(FiguresModel::standing_role).toInt());
+    painter->setPen(standing == Standing::same || standing == Standing::better ? c.ok
+                    : standing == Standing::broken                             ? c.error
+                    : standing == Standing::worse                              ? c.warning
+                                                                               : c.muted);
+    painter->setFont(smallFont());
+    painter->drawText(
+        words, Qt::AlignLeft | Qt::AlignBottom,
+        QFontMetrics(painter->font())
+            .elidedText(index.siblingAtColumn(FiguresModel::verdict).data().toString(),
+                        Qt::ElideRight, words.width()));
+    painter->restore();
+  }
+};
+
+} // namespace
+
+EvaluateStage::EvaluateStage(Workbench& workbench, QWidget* parent)
+    : QWidget(parent), workbench_(workbench), evidence_(Evidence::of(workbench)) {
+  setAcceptDrops(true);
+  pages_ = new QStackedWidget(this);
+  empty_ = new EmptyState(tr("Is it worse, and by how much?"),
+                          tr("Open a checkpoint to measure its perplexity on a text. Once it is "
+                             "quantized, both are measured on the same tokens, with the error of "
+                             "every figure."),
+                          pages_);
+  pages_->addWidget(empty_);
+  auto* page = new QWidget(pages_);
+  auto* column = new QVBoxLayout(page);
+  column->setContentsMargins(space::m, space::m, space::m, space::m);
+  column->setSpacing(space::s);
+  banner_ = new Banner(page);
+  column->addWidget(banner_);
+  column->addWidget(buildControls());
+  column->addWidget(buildFigures());
+  column->addWidget(buildCharts(), 1);
+  checkCard_ = new Card(tr("Before and after"),
+                        tr("Ticks itself from what was done with this checkpoint"), page);
+  checklist_ = new ChecklistView(checkCard_);
+  checkCard_->addBody(checklist_);
+  checkCard_->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Maximum);
+  column->addWidget(checkCard_);
+  pages_->addWidget(page);
+  auto* all = new QVBoxLayout(this);
+  all->setContentsMargins(0, 0, 0, 0);
+  all->addWidget(pages_);
+
+  connect(&workbench_, &Workbench::opened, this, &EvaluateStage::modelOpened);
+  connect(&workbench_, &Workbench::contendersChanged, this, &EvaluateStage::refresh);
+  connect(&workbench_, &Workbench::compareChanged, this, &EvaluateStage::refresh);
+  connect(&workbench_, &Workbench::resultsChanged, this, &EvaluateStage::refreshButtons);
+  connect(&workbench_, &Workbench::recipeChanged, this, &EvaluateStage::refreshButtons);
+  connect(evidence_, &Evidence::changed, this, &EvaluateStage::refreshChecklist);
+  connect(&workbench_.engine(), &EngineThread::progressed, this, &EvaluateStage::progress);
+  modelOpened();
+}
+
+// --- building -----------------------------------------------------------------------------------
+
+QWidget* EvaluateStage::buildControls() {
+  auto* card = new QFrame(this);
+  setRole(card, "card");
+  auto* column = new QVBoxLayout(card);
+  column->setContentsMargins(space::m, space::s, space::m, space::s);
+  column->setSpacing(space::s);
+  auto* row = new QHBoxLayout;
+  row->setSpacing(space::xs + 2);
+  const auto label = [&](const QString& text, QWidget* buddy, const QString& tip) {
+    auto* made = new QLabel(text, card);
+    made->setFont(smallFont());
+    setRole(made, "muted");
+    made->setBuddy(buddy);
+    made->setToolTip(tip);
+    buddy->setToolTip(tip);
+    buddy->setAccessibleName(text);
+    row->addWidget(made);
+    row->addWidget(buddy);
+  };
+  path_ = new QLineEdit(card);
+  path_->setReadOnly(true);
+  path_->setPlaceholderText(tr("Choose a text, or drop one here"));
+  label(tr("Text"), path_,
+        tr("Held-out text of the kind the model is for. Figures on different texts cannot be "
+           "compared"));
+  row->setStretchFactor(path_, 1);
+  auto* open = new QPushButton(tr("Open\u2026"), card);
+  open->setToolTip(tr("Chooses a plain text file in UTF-8"));
+  connect(open, &QPushButton::clicked, this, &EvaluateStage::askText);
+  row->addWidget(open);
+  row->addSpacing(space::s);
+  context_ = new QSpinBox(card);
+  context_->setRange(8, 1 << 20);
+  context_->setSingleStep(64);
+  context_->setValue(256);
+  connect(context_, &QSpinBox::valueChanged, this, &EvaluateStage::keepState);
+  label(tr("Context"), context_,
+        tr("Tokens per window. The second half of every window is scored, as llama.cpp does"));
+  windows_ = new QSpinBox(card);
+  windows_->setRange(0, 100000);
+  windows_->setSpecialValueText(tr("all"));
+  windows_->setValue(32);
+  connect(windows_, &QSpinBox::valueChanged, this, &EvaluateStage::keepState);
+  label(tr("Windows"), windows_,
+        tr("How many windows of the text are measured; more windows, smaller errors"));
+  row->addSpacing(space::s);
+  stop_ = new QPushButton(tr("Stop"), card);
+  stop_->setToolTip(tr("Stops after the current window; figures so far are kept on screen (Esc)"));
+  stop_->setShortcut(QKeySequence(Qt::Key_Escape));
+  connect(stop_, &QPushButton::clicked, this, &EvaluateStage::stop);
+  row->addWidget(stop_);
+  measure_ = new QPushButton(tr("Measure"), card);
+  setRole(measure_, "primary");
+  measure_->setToolTip(
+      tr("Perplexity of every model and KL divergence against the original, on the "
+         "same tokens (Ctrl+Return)"));
+  measure_->setShortcut(QKeySequence(Qt::CTRL | Qt::Key_Return));
+  connect(measure_, &QPushButton::clicked, this, &EvaluateStage::measure);
+  row->addWidget(measure_);
+  column->addLayout(row);
+  bar_ = new QProgressBar(card);
+  bar_->setTextVisible(false);
+  bar_->setFixedHeight(6);
+  bar_->setRange(0, 1000);
+  bar_->setAccessibleName(tr("Progress of the measurement"));
+  bar_->hide();
+  column->addWidget(bar_);
+  return card;
+}
+
+QWidget* EvaluateStage::buildFigures() {
+  figuresCard_ = new Card(tr("Figures"),
+                          tr("Every figure carries its standard error; figures of one table are "
+                             "measured on the same tokens"),
+                          this);
+  model_ = new FiguresModel(this);
+  table_ = new QTableView(figuresCard_);
+  table_->setModel(model_);
+  table_->setSelectionBehavior(QAbstractItemView::SelectRows);
+  table_->setSelectionMode(QAbstractItemView::SingleSelection);
+  table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
+  table_->setShowGrid(false);
+  table_->setFrameShape(QFrame::NoFrame);
+  table_->setFont(numberFont());
+  table_->setTabKeyNavigation(false);
+  table_->setAccessibleName(tr("Figures by model"));
+  table_->setVerticalScrollBarPolicy(Qt::ScrollBarAsNeeded);
+  table_->verticalHeader()->hide();
+  table_->verticalHeader()->setDefaultSectionSize(row_height);
+  table_->setItemDelegateForColumn(FiguresModel::model, new ModelDelegate(table_));
+  table_->setColumnHidden(FiguresModel::verdict, true); // told under the name
+  QHeaderView* header = table_->horizontalHeader();
+  header->setHighlightSections(false);
+  header->setSectionResizeMode(QHeaderView::ResizeToContents);
+  header->setSectionResizeMode(FiguresModel::model, QHeaderView::Stretch);
+  header->setMinimumSectionSize(50);
+  addTableMenu(table_, QStringLiteral("figures"));
+  figuresCard_->addBody(table_);
+  floor_ = makeCaption({}, figuresCard_);
+  floor_->setToolTip(tr("KL divergence of the original against itself with weights rounded to "
+                        "16 bits: what rounding alone does. A difference below it means nothing"));
+  figuresCard_->addBody(floor_, 0);
+  figuresCard_->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Maximum);
+  return figuresCard_;
+}
+
+QWidget* EvaluateStage::buildCharts() {
+  auto* split = new QSplitter(Qt::Horizontal, this);
+  split->setChildrenCollapsible(false);
+  split->setHandleWidth(space::s);
+  qualityCard_ =
+      new Card(tr("Quality against size"),
+               tr("Each point is a model; bars are one standard error to each side. Lower "
+                  "and further left is better"),
+               split);
+  quality_ = new QualityChart(qualityCard_);
+  quality_->setAccessibleName(tr("Quality against size"));
+  auto* measure = new QComboBox(qualityCard_);
+  measure->addItems({tr("Perplexity"), tr("KL divergence"), tr("Top-1 misses")});
+  measure->setAccessibleName(tr("Quality measure"));
+  measure->setToolTip(tr("What the chart shows upwards; all three: lower is better"));
+  connect(measure, &QComboBox::currentIndexChanged, this,
+          [this](int index) { quality_->setMeasure(QualityChart::Measure(index)); });
+  qualityCard_->addTool(measure);
+  const auto qualityCsv = [this] { return quality_->csv(); };
+  addPictureMenu(quality_, QStringLiteral("quality-against-size"), qualityCsv);
+  qualityCard_->addTool(makePictureButton(quality_, QStringLiteral("quality-against-size"),
+                                          qualityCsv, qualityCard_));
+  qualityCard_->addBody(quality_);
+  split->addWidget(qualityCard_);
+
+  windowCard_ = new Card(tr("Along the text"),
+                         tr("Per window of the text: how much more surprised a model is than the "
+                            "original, in nats per token. Above zero is worse"),
+                         split);
+  window_ = new WindowChart(windowCard_);
+  window_->setAccessibleName(tr("Difference along the text"));
+  auto* along = new QComboBox(windowCard_);
+  along->addItems({tr("NLL difference"), tr("KL divergence")});
+  along->setAccessibleName(tr("Difference measure"));
+  along->setToolTip(
+      tr("Mean per window: difference of negative log likelihoods, or KL divergence"));
+  connect(along, &QComboBox::currentIndexChanged, this,
+          [this](int index) { window_->setMeasure(WindowChart::Measure(index)); });
+  windowCard_->addTool(along);
+  const auto windowCsv = [this] { return window_->csv(); };
+  addPictureMenu(window_, QStringLiteral("along-the-text"), windowCsv);
+  windowCard_->addTool(
+      makePictureButton(window_, QStringLiteral("along-the-text"), windowCsv, windowCard_));
+  windowCard_->addBody(window_);
+  split->addWidget(windowCard_);
+  split->setSizes({1000, 1000});
+  return split;
+}
+
+// --- state --------------------------------------------------------------------------------------
+
+JobStatus EvaluateStage::job() const {
+  for (const JobStatus& status : workbench_.engine().jobs())
+    if (status.tag == QLatin1String("compare"))
+      return status;
+  return {};
+}
+
+void EvaluateStage::modelOpened() {
+  restoring_ = true;
+  text_.clear();
+  if (const auto& model = workbench_.checkpoint()) {
+    const Json kept = workbench_.stageState(stage_key);
+    const auto number = [&](const char* key, int otherwise) {
+      const auto it = kept.is_object() ? kept.find(key) : kept.end();
+      return it != kept.end() && it->is_number() ? it->get<int>() : otherwise;
+    };
+    // A quarter of the trained context, at most the usual 512.
+    const qint64 trained = model->spec ? qint64(model->spec->context) : 2048;
+    context_->setValue(
+        number("context", int(std::clamp<qint64>(trained / 4, context_->minimum(), 512))));
+    windows_->setValue(number("windows", 32));
+    const QString folder = QString::fromStdString(model->path.string());
+    QStringList places;
+    if (kept.is_object() && kept.contains("text") && kept["text"].is_string())
+      places << QString::fromStdString(kept["text"].get<std::string>());
+    places << QDir(folder).filePath(QStringLiteral("evaluation.txt"))
+           << QFileInfo(folder).dir().filePath(QStringLiteral("evaluation.txt"))
+           << QDir(demoModelPath()).filePath(QStringLiteral("evaluation.txt"));
+    for (const QString& place : places)
+      if (text_.isEmpty() && QFileInfo(place).isFile())
+        text_ = place;
+  }
+  path_->setText(text_);
+  restoring_ = false;
+  failedShown_ = job().id; // what failed on another model says nothing here
+  banner_->clear();
+  refresh();
+}
+
+void EvaluateStage::refresh() {
+  pages_->setCurrentIndex(workbench_.checkpoint() ? 1 : 0);
+  refreshFigures();
+  refreshButtons();
+  refreshChecklist();
+  const JobStatus last = job();
+  if (!workbench_.comparing() && last.state == JobState::failed && last.id != failedShown_) {
+    failedShown_ = last.id;
+    banner_->say(2, last.error);
+  }
+}
+
+void EvaluateStage::refreshFigures() {
+  const CompareReport* report = workbench_.compareReport();
+  QList<FigureSource> sources;
+  const QList<Contender> contenders = workbench_.contenders();
+  for (const Contender& contender : contenders) {
+    FigureSource source;
+    source.title = contender.title;
+    source.problem = GenerationRunner::problemOf(contender);
+    if (contender.checkpoint) {
+      source.path = QString::fromStdString(contender.checkpoint->path.string());
+      source.bytes = contender.checkpoint->bytes();
+      source.parameters = contender.checkpoint->parameters();
+    }
+    sources.push_back(source);
+  }
+  const QList<FigureRow> rows = figureRows(sources, report);
+  model_->setRows(rows);
+  const int header = table_->horizontalHeader()->sizeHint().height();
+  table_->setFixedHeight(header + row_height * std::clamp(int(rows.size()), 1, 4) + 4);
+
+  quality_->setRows(rows, report ? report->noise_floor : 0);
+  QList<WindowChart::Line> lines;
+  QList<bool> taken(report ? qsizetype(report->models.size()) : 0, false);
+  for (int i = 1; report && i < rows.size(); ++i)
+    for (qsizetype m = 0; m < taken.size(); ++m) {
+      const CompareResult& model = report->models[std::size_t(m)];
+      if (taken[m] || QString::fromStdString(model.path) != rows[i].path)
+        continue;
+      taken[m] = true;
+      WindowChart::Line line;
+      line.title = rows[i].title;
+      line.contender = i;
+      const std::size_t count =
+          std::min(model.window_nll.size(), report->reference_window_nll.size());
+      for (std::size_t w = 0; w < count; ++w)
+        line.nll.push_back(model.window_nll[w] - report->reference_window_nll[w]);
+      line.kl = QList<double>(model.window_kld.begin(), model.window_kld.end());
+      lines.push_back(line);
+      break;
+    }
+  window_->setLines(lines);
+
+  if (!report) {
+    figuresCard_->setReadout({});
+    floor_->setText(contenders.size() > 1
+                        ? tr("Press Measure to run all models on the same tokens.")
+                        : tr("Only the original is here: quantize it, or add a checkpoint in "
+                             "Compare, to measure a difference."));
+    return;
+  }
+  const qint64 tokens = report->models.empty() ? 0 : report->models.front().tokens;
+  figuresCard_->setReadout(
+      tokens > 0 ? tr("%1 tokens scored in %2 windows%3")
+                       .arg(formatGrouped(tokens))
+                       .arg(report->reference_window_nll.size())
+                       .arg(workbench_.comparing() ? tr(", still running") : QString())
+                 : QString());
+  QString text = tr("Noise floor: KL %1 (the original against itself with weights rounded to 16 "
+                    "bits).")
+                     .arg(formatNumber(report->noise_floor, 3));
+  for (qsizetype i = 1; i < rows.size(); ++i)
+    if (rows[i].measured && rows[i].verdict.standing == Standing::same)
+      text += tr(" %1 is within it: not distinguishable.").arg(rows[i].title);
+    else if (rows[i].measured && std::abs(rows[i].ratio - 1) <= 2 * rows[i].ratioError)
+      text +=
+          tr(" The perplexity difference of %1 is within two standard errors.").arg(rows[i].title);
+  for (const std::string& note : report->notes)
+    text += QStringLiteral(" ") + QString::fromStdString(note) + QStringLiteral(".");
+  for (const CompareResult& model : report->models)
+    for (const std::string& note : model.notes)
+      text += QStringLiteral(" ") + QString::fromStdString(note) + QStringLiteral(".");
+  floor_->setText(text);
+}
+
+void EvaluateStage::refreshButtons() {
+  const bool busy = workbench_.comparing() || reading_;
+  const bool able = workbench_.checkpoint() && workbench_.checkpoint()->spec &&
+                    workbench_.checkpoint()->tokenizer && !text_.isEmpty();
+  measure_->setEnabled(able && !busy);
+  stop_->setVisible(busy);
+  bar_->setVisible(busy);
+  if (!busy)
+    bar_->setValue(0);
+  const auto& model = workbench_.checkpoint();
+  const QString problem = model ? GenerationRunner::problemOf({{}, model}) : QString();
+  if (!problem.isEmpty())
+    keepSaying(*banner_, true, 1, problem);
+  keepSaying(*banner_, workbench_.resultStale(), 1,
+             tr("The recipe changed since the quantized model was made; figures are of the old "
+                "one. Quantize again to measure what the recipe says now."));
+}
+
+void EvaluateStage::refreshChecklist() {
+  checklist_->set(checklist(evidence_->collect()));
+  checkCard_->setReadout(tr("%1 of %2").arg(checklist_->doneCount()).arg(checklist_->count()));
+}
+
+void EvaluateStage::progress() {
+  if (!workbench_.comparing() || !isVisible())
+    return;
+  const JobStatus status = job();
+  if (status.total > 0)
+    bar_->setValue(int(1000.0 * double(status.done) / double(status.total)));
+}
+
+// --- actions ------------------------------------------------------------------------------------
+
+void EvaluateStage::setText(const QString& path) {
+  text_ = path;
+  path_->setText(path);
+  keepState();
+  refreshButtons();
+}
+
+void EvaluateStage::setWindows(int windows) { windows_->setValue(windows); }
+void EvaluateStage::setContext(int context) { context_->setValue(context); }
+
+void EvaluateStage::measure() {
+  if (text_.isEmpty() || workbench_.comparing() || reading_)
+    return;
+  banner_->clear();
+  reading_ = true;
+  refreshButtons();
+  workbench_.engine().run<QByteArray>(
+      QStringLiteral("evaluation-text"), tr("Reading the text"), this,
+      [path = text_](Feedback&, Compute&) { return readText(path); },
+      [this](Result<QByteArray> text) {
+        reading_ = false;
+        if (text.ok())
+          workbench_.startCompare(QString::fromUtf8(*text), context_->value(), windows_->value());
+        else if (!text.error().cancelled())
+          banner_->say(2, QString::fromStdString(text.error().text()));
+        refreshButtons();
+      },
+      false);
+}
+
+void EvaluateStage::stop() {
+  if (const JobStatus status = job(); status.id)
+    workbench_.engine().cancel(status.id);
+}
+
+void EvaluateStage::askText() {
+  auto* dialog = new QFileDialog(this, tr("Choose a text"), QFileInfo(text_).absolutePath(),
+                                 tr("Texts (*.txt *.raw *.md);;All files (*)"));
+  dialog->setAttribute(Qt::WA_DeleteOnClose);
+  dialog->setFileMode(QFileDialog::ExistingFile);
+  connect(dialog, &QFileDialog::fileSelected, this, &EvaluateStage::setText);
+  dialog->open();
+}
+
+void EvaluateStage::dragEnterEvent(QDragEnterEvent* event) {
+  const QList<QUrl> urls = event->mimeData()->urls();
+  if (workbench_.checkpoint() && urls.size() == 1 && urls.first().isLocalFile() &&
+      (urls.first().path().endsWith(QStringLiteral(".txt")) ||
+       urls.first().path().endsWith(QStringLiteral(".raw")) ||
+       urls.first().path().endsWith(QStringLiteral(".md"))))
+    event->acceptProposedAction();
+}
+
+void EvaluateStage::dropEvent(QDropEvent* event) {
+  setText(event->mimeData()->urls().first().toLocalFile());
+  event->acceptProposedAction();
+}
+
+void EvaluateStage::keepState() {
+  if (restoring_ || !workbench_.checkpoint())
+    return;
+  workbench_.setStageState(stage_key, {{"text", text_.toStdString()},
+                                       {"context", context_->value()},
+                                       {"windows", windows_->value()}});
+}
+
+} // namespace bitlathe::gui

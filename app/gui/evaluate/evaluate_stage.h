@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Stage 5: figures on held-out text, with their errors, and what they allow to be said.
+#pragma once
+
+#include "app/gui/evaluate/charts.h"
+#include "app/gui/evaluate/figures_model.h"
+#include "app/gui/workbench.h"
+
+#include <QWidget>
+
+class QComboBox;
+class QLabel;
+class QLineEdit;
+class QProgressBar;
+class QPushButton;
+class QSpinBox;
+class QStackedWidget;
+class QTableView;
+
+namespace bitlathe::gui {
+
+class Banner;
+class Card;
+class ChecklistView;
+class EmptyState;
+class Evidence;
+
+class EvaluateStage : public QWidget {
+  Q_OBJECT
+ public:
+  EvaluateStage(Workbench& workbench, QWidget* parent = nullptr);
+
+  void setText(const QString& path);
+  QString textPath() const { return text_; }
+  void setWindows(int windows);
+  void setContext(int context);
+  void measure();
+  const FiguresModel& figures() const { return *model_; }
+
+ protected:
+  void dragEnterEvent(QDragEnterEvent* event) override;
+  void dropEvent(QDropEvent* event) override;
+
+ private:
+  QWidget* buildControls();
+  QWidget* buildFigures();
+  QWidget* buildCharts();
+  void modelOpened();
+  void refresh();
+  void refreshFigures();
+  void refreshButtons();
+  void refreshChecklist();
+  void progress();
+  void stop();
+  void askText();
+  void keepState();
+  JobStatus job() const;
+
+  Workbench& workbench_;
+  Evidence* evidence_;
+  QString text_;
+  bool reading_ = false, restoring_ = false;
+  JobId failedShown_ = 0;
+
+  QStackedWidget* pages_;
+  EmptyState* empty_;
+  Banner* banner_;
+  QLineEdit* path_;
+  QSpinBox *context_, *windows_;
+  QPushButton *measure_, *stop_;
+  QProgressBar* bar_;
+  Card *figuresCard_, *qualityCard_, *windowCard_, *checkCard_;
+  FiguresModel* model_;
+  QTableView* table_;
+  QLabel* floor_;
+  QualityChart* quality_;
+  WindowChart* window_;
+  ChecklistView* checklist_;
+};
+
+} // namespace bitlathe::gui

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Models and logic behind the stages Quantize, Compare, Evaluate and Export.
+#include "app/gui/compare/divergence.h"
+#include "app/gui/compare/generation.h"
+#include "app/gui/compare/generation_runner.h"
+#include "app/gui/compare/prompt_set.h"
+#include "app/gui/compare/token_view.h"
+#include "app/gui/evaluate/checklist.h"
+#include "app/gui/evaluate/figures_model.h"
+#include "app/gui/evaluate/verdict.h"
+#include "app/gui/export/exports_model.h"
+#include "app/gui/export/findings_html.h"
+#include "app/gui/export/formats_model.h"
+#include "app/gui/quantize/error_chart.h"
+#include "app/gui/quantize/results_model.h"
+#include "app/gui/widgets/delegates.h"
+#include "app/gui/widgets/save_menu.h"
+
+#include <functional>
+#include <QAbstractItemModelTester>
+#include <QJsonArray>
+#include <QJsonDocument>
+#include <QJsonObject>
+#include <QSignalSpy>
+#include <QtTest>
+#include <random>
+
+using namespace bitlathe;
+using namespace bitlathe::gui;
+
+namespace {
+
+QList<QByteArray> words(const char* text) { return QByteArray(text).split(' '); }
+
+Plan samplePlan() {
+  Plan plan;
+  const auto add = [&](const char* name, const char* scheme, bool quantize, int layer) {
+    PlannedModule module;
+    module.name = name;
+    module.role = "q_proj";
+    module.layer = layer;
+    module.scheme = *parse_scheme(scheme);
+    module.method = quantize ? "rtn" : "";
+    module.reason = quantize ? "default" : "kept: norm";
+    module.quantize = quantize;
+    module.bytes_before = 4096;
+    module.bytes_after = quantize ? 1100 : 4096;
+    plan.modules.push_back(module);
+  };
+  add("model.embed_tokens", "bf16", false, -1);
+  add("model.layers.0.self_attn.q_proj", "int4-g128-asym", true, 0);
+  add("model.layers.1.self_attn.q_proj", "int8-channel-sym", true, 1);
+  return plan;
+}
+
+ModuleResult result(const char* name, const char* scheme, double sqnr, bool quantized = true) {
+  ModuleResult out;
+  out.name = name;
+  out.scheme = scheme;
+  out.method = quantized ? "rtn" : "";
+  out.reason = "default";
+  out.bytes = 1100;
+  out.quantized = quantized;
+  out.sqnr_db = sqnr;
+  out.mse = std::pow(10, -sqnr / 10);
+  out.cosine = 0.999;
+  out.seconds = 0.25;
+  return out;
+}
+
+CompareReport report(double ratio, double ratioError, double kl, double klError, double floor) {
+  CompareReport out;
+  out.reference_perplexity = 10;
+  out.reference_stderr = 0.2;
+  out.noise_floor = floor;
+  CompareResult model;
+  model.path = "/q";
+  model.tokens = 1000;
+  model.perplexity = 10 * ratio;
+  model.perplexity_stderr = 0.2;
+  model.reference_perplexity = 10;
+  model.ppl_ratio = ratio;
+  model.ppl_ratio_stderr = ratioError;
+  model.kld_mean = kl;
+  model.kld_stderr = klError;
+  model.kld_p99 = kl * 10;
+  model.top1_agreement = 0.97;
+  model.seconds = 2;
+  out.models.push_back(model);
+  return out;
+}
+
+ShownToken token(int id, const QString& text) {
+  ShownToken out;
+  out.id = id;
+  out.bytes = text.toUtf8();
+  out.text = text;
+  return out;
+}
+
+} // namespace
+
+class TestGuiStages : public QObject {
+  Q_OBJECT
+ private Q_SLOTS:
+
+  void initTestCase() { QStandardPaths::setTestModeEnabled(true); }
+
+  // --- divergence ---------------------------------------------------------------------------
+
+  void divergence_data() {
+    QTest::addColumn<QString>("reference");
+    QTest::addColumn<bool>("referenceDone");
+    QTest::addColumn<QString>("candidate");
+    QTest::addColumn<bool>("candidateDone");
+    QTest::addColumn<int>("at");
+    QTest::newRow("same") << "a b c" << true << "a b c" << true << -1;
+    QTest::newRow("first") << "a b c" << true << "x b c" << true << 0;
+    QTest::newRow("last") << "a b c" << true << "a b x" << true << 2;
+    QTest::newRow("candidate still running") << "a b c" << true << "a b" << false << -1;
+    QTest::newRow("candidate ended early") << "a b c" << true << "a b" << true << 2;
+    QTest::newRow("reference ended early") << "a b" << true << "a b c" << false << 2;
+    QTest::newRow("reference still running") << "a b" << false << "a b c" << true << -1;
+    QTest::newRow("differs while running") << "a b" << false << "a x c" << false << 1;
+  }
+  void divergence() {
+    QFETCH(QString, reference);
+    QFETCH(bool, referenceDone);
+    QFETCH(QString, candidate);
+    QFETCH(bool, candidateDone);
+    QFETCH(int, at);
+    QCOMPARE(int(firstDivergence(words(qPrintable(reference)), referenceDone,
+                                 words(qPrintable(candidate)), candidateDone)),
+             at);
+  }
+  void divergenceOfNothing() {
+    QCOMPARE(firstDivergence({}, true, {}, true), -1);
+    QCOMPARE(firstDivergence({}, true, words("a"), true), 0);
+    QCOMPARE(firstDivergence({}, false, words("a"), true), -1);
+  }
+
+  void agreementFindsCommonWords() {
+    const Agreement a = agreement(words("the red kite flew away"), words("the blue kite flew"));
+    QCOMPARE(a.reference, QList<bool>({true, false, true, true, false}));
+    QCOMPARE(a.candidate, QList<bool>({true, false, true, true}));
+    QCOMPARE(a.share, 0.6);
+    QCOMPARE(agreement({}, {}).share, 1.0);
+  }
+  /// Against a slow oracle: the longest common subsequence by trying everything.
+  void agreementIsLongest() {
+    std::mt19937 random(7);
+    for (int round = 0; round < 200; ++round) {
+      QList<QByteArray> a, b;
+      for (int i = int(random() % 9); i > 0; --i)
+        a << QByteArray(1, char('a' + random() % 3));
+      for (int i = int(random() % 9); i > 0; --i)
+        b << QByteArray(1, char('a' + random() % 3));
+      const std::function<int(qsizetype, qsizetype)> longest = [&](qsizetype i,
+                                                                   qsizetype j) -> int {
+        if (i == a.size() || j == b.size())
+          return 0;
+        if (a[i] == b[j])
+          return 1 + longest(i + 1, j + 1);
+        return std::max(longest(i + 1, j), longest(i, j + 1));
+      };
+      const Agreement shared = agreement(a, b);
+      QCOMPARE(int(shared.reference.count(true)), longest(0, 0));
+      QCOMPARE(shared.reference.count(true), shared.candidate.count(true));
+    }
+  }
+
+  // --- text of tokens -------------------------------------------------------------------------
+
+  void charactersOverSeveralTokens() {
+    Utf8Stream stream;
+    QCOMPARE(stream.push("a\xe2"), QStringLiteral("a"));
+    QCOMPARE(stream.push("\x82"), QString());
+    QCOMPARE(stream.push("\xac!"), QString::fromUtf8("\xe2\x82\xac!"));
+    QCOMPARE(stream.push("\xf0\x9f"), QString());
+    QCOMPARE(stream.finish(), QString(QChar(QChar::ReplacementCharacter)));
+    QCOMPARE(stream.finish(), QString());
+    QCOMPARE(stream.push("\xff"), QString(QChar(QChar::ReplacementCharacter))); // starts nothing
+  }
+  void textOfPieces() {
+    QCOMPARE(pieceText(" dog"), QStringLiteral(" dog"));
+    QCOMPARE(pieceText(""), QString());
+    QCOMPARE(pieceText("\xe2\x82"), QStringLiteral("<E2><82>"));
+    QCOMPARE(visibleToken(QStringLiteral(" a\n")), QString::fromUtf8("\u2423a\u21b5"));
+  }
+
+  // --- prompts --------------------------------------------------------------------------------
+
+  void prompts() {
+    const auto read =
+        parsePrompts("{\"id\": 7, \"prompt\": \"One\"}\n\n{\"text\": \"Two\\nlines\"}\n"
+                     "{\"question_id\": \"x\", \"turns\": [\"Three\", \"more\"]}\n"
+                     "\"Four\"\n",
+                     "set.jsonl");
+    QVERIFY2(read.ok(), read.ok() ? "" : read.error().text().c_str());
+    QCOMPARE(read->size(), 4);
+    QCOMPARE((*read)[0].id, QStringLiteral("7"));
+    QCOMPARE((*read)[1].text, QStringLiteral("Two\nlines"));
+    QCOMPARE((*read)[2].text, QStringLiteral("Three"));
+    QCOMPARE((*read)[3].id, QStringLiteral("4"));
+    QCOMPARE(promptTitle((*read)[1], 8), QString::fromUtf8("2  Two lin\u2026"));
+  }
+  void badPrompts() {
+    const auto broken = parsePrompts("{\"prompt\": \"One\"}\n{\"prompt\": \n", "set.jsonl");
+    QVERIFY(!broken.ok());
+    QVERIFY(QString::fromStdString(broken.error().message).startsWith("Line 2"));
+    QVERIFY(!parsePrompts("{\"other\": 1}", "set.jsonl").ok());
+    QVERIFY(!parsePrompts("\n\n", "set.jsonl").ok());
+    QVERIFY(!readPrompts(QStringLiteral("/nowhere/set.jsonl")).ok());
+  }
+  void demoPrompts() {
+    const auto read =
+        readPrompts(QStringLiteral(BITLATHE_SOURCE_DIR "/resources/demo/prompts.jsonl"));
+    QVERIFY(read.ok());
+    QCOMPARE(read->size(), 24);
+  }
+
+  // --- transcripts ----------------------------------------------------------------------------
+
+  void transcripts() {
+    Generation original, quantized;
+    original.title = QStringLiteral("original");
+    quantized.title = QStringLiteral("int4");
+    original.state = quantized.state = GenerationState::done;
+    original.tokens = {token(1, " a"), token(2, " `b`")};
+    quantized.tokens = {token(1, " a"), token(3, " c")};
+    original.seconds = quantized.seconds = 0.5;
+    const QList<Transcript> all{
+        {QStringLiteral("demo"), QStringLiteral("Say ```"), {}, {original, quantized}}};
+    const QString markdown = transcriptMarkdown(all);
+    QVERIFY(markdown.contains(QStringLiteral("````text\nSay ```\n````")));
+    QVERIFY(markdown.contains(QStringLiteral("first different token: 2")));
+    QVERIFY(markdown.contains(QStringLiteral("4.0 tok/s")));
+    const QJsonObject json = QJsonDocument::fromJson(transcriptJson(all)).object();
+    const QJsonArray sides = json["transcripts"][0]["sides"].toArray();
+    QCOMPARE(sides.size(), 2);
+    QCOMPARE(sides[1].toObject()["first_divergence"].toInt(), 1);
+    QCOMPARE(sides[0].toObject()["text"].toString(), QStringLiteral(" a `b`"));
+  }
+
+  // --- token view -----------------------------------------------------------------------------
+
+  void tokenViewPlacesEveryToken() {
+    TokenView view;
+    view.resize(220, 400);
+    view.show();
+    view.setPrompt(QStringLiteral("Once upon a time"));
+    QList<ShownToken> tokens;
+    for (int i = 0; i < 60; ++i)
+      tokens << token(i, i % 11 == 10 ? QStringLiteral("\n")
+                                      : (i % 3 ? QStringLiteral(" word") : QStringLiteral("ly")));
+    tokens << token(99, QStringLiteral(" ") + QString(200, QLatin1Char('x'))); // wider than a line
+    view.appendTokens(tokens.mid(0, 25)); // in two steps, as they stream in
+    view.appendTokens(tokens.mid(25));
+    QRectF streamed;
+    for (int i = 0; i < tokens.size(); ++i) {
+      const QRectF rect = view.tokenRect(i);
+      QVERIFY2(rect.isValid(), qPrintable(QString::number(i)));
+      QVERIFY(rect.right() <= view.viewport()->width());
+      streamed = streamed.united(rect);
+    }
+    // The same text laid out at once lies in the same place.
+    TokenView whole;
+    whole.resize(view.size());
+    whole.show();
+    whole.setPrompt(QStringLiteral("Once upon a time"));
+    whole.setTokens(tokens);
+    for (int i = 0; i < tokens.size(); ++i)
+      QCOMPARE(view.tokenRect(i), whole.tokenRect(i));
+    QSignalSpy picked(&whole, &TokenView::picked);
+    QTest::keyClick(&whole, Qt::Key_Home);
+    QCOMPARE(picked.takeFirst().first().toLongLong(), 0);
+    whole.setMarks(5, {});
+    QTest::keyClick(&whole, Qt::Key_D);
+    QCOMPARE(picked.takeFirst().first().toLongLong(), 5);
+  }
+
+  // --- results --------------------------------------------------------------------------------
+
+  void resultsArriveInBatches() {
+    ResultsModel model;
+    QAbstractItemModelTester tester(&model, QAbstractItemModelTester::FailureReportingMode::QtTest);
+    model.setPlan(samplePlan());
+    QCOMPARE(model.rowCount(), 3);
+    QCOMPARE(model.index(1, ResultsModel::sqnr).data().toString(), QString::fromUtf8("\u2013"));
+    QSignalSpy changed(&model, &QAbstractItemModel::dataChanged);
+    std::vector<ModuleResult> results{
+        result("model.embed_tokens", "bf16", 300, false),
+        result("model.layers.0.self_attn.q_proj", "int4-g128-asym", 21.5)};
+    model.update(results);
+    QCOMPARE(changed.size(), 1); // one signal for the batch
+    QCOMPARE(model.storedCount(), 1);
+    QCOMPARE(model.index(1, ResultsModel::sqnr).data().toString(), QStringLiteral("21.50"));
+    QCOMPARE(model.index(1, ResultsModel::sqnr).data(sort_role).toDouble(), 21.5);
+    QCOMPARE(model.index(1, ResultsModel::scheme).data(bits_role).toDouble(), 4.0);
+    QCOMPARE(model.index(0, ResultsModel::method).data().toString(), QStringLiteral("kept"));
+    QVERIFY(model.index(0, 0).data(faded_role).toBool());
+    results.push_back(result("model.layers.1.self_attn.q_proj", "int8-channel-sym", 300));
+    model.update(results);
+    QCOMPARE(model.storedCount(), 2);
+    QCOMPARE(model.index(2, ResultsModel::sqnr).data().toString(), QStringLiteral("exact"));
+    model.setResults(results, nullptr);
+    QCOMPARE(model.rowCount(), 3);
+    QCOMPARE(model.rowOf(QStringLiteral("model.layers.1.self_attn.q_proj")), 2);
+    model.clear();
+    QCOMPARE(model.rowCount(), 0);
+  }
+
+  void resultsAsCsv() {
+    ResultsModel model;
+    model.setPlan(samplePlan());
+    const QStringList lines = modelToCsv(model).split('\n');
+    QVERIFY(lines[0].startsWith(QStringLiteral("Module,Scheme,Method,Bytes")));
+    QVERIFY(
+        lines[2].startsWith(QStringLiteral("model.layers.0.self_attn.q_proj,int4-g128-asym,rtn")));
+    ErrorChart chart;
+    model.update({result("model.layers.0.self_attn.q_proj", "int4-g128-asym", 20)});
+    chart.setRows(model.rows());
+    QCOMPARE(chart.csv().split('\n').at(1),
+             QStringLiteral("model.layers.0.self_attn.q_proj,int4-g128-asym,rtn,20,0.01,0.999,0"));
+  }
+
+  // --- verdicts and figures -------------------------------------------------------------------
+
+  void verdicts() {
+    CompareReport within = report(1.001, 0.002, 2e-5, 1e-6, 3e-5);
+    QCOMPARE(judge(within.models[0], within).standing, Standing::same);
+    CompareReport close = report(1.001, 0.002, 2e-3, 1e-4, 3e-5);
+    QVERIFY(pplWithinError(close.models[0], close));
+    QVERIFY(!klWithinNoise(close.models[0], close));
+    QCOMPARE(judge(close.models[0], close).standing, Standing::close);
+    CompareReport worse = report(1.07, 0.004, 0.05, 1e-3, 3e-5);
+    QCOMPARE(judge(worse.models[0], worse).standing, Standing::worse);
+    QCOMPARE(judge(worse.models[0], worse).text, QStringLiteral("7.0 % higher perplexity"));
+    CompareReport better = report(0.98, 0.004, 0.05, 1e-3, 3e-5);
+    QCOMPARE(judge(better.models[0], better).standing, Standing::better);
+    CompareReport broken = report(1e6, 10, 9, 1e-3, 3e-5);
+    QCOMPARE(judge(broken.models[0], broken).standing, Standing::broken);
+    broken.models[0].perplexity = NAN;
+    QCOMPARE(judge(broken.models[0], broken).standing, Standing::broken);
+    // Without a paired error the two separate ones bound it.
+    CompareReport old = report(1.02, 0, 0.01, 1e-3, 3e-5);
+    QCOMPARE(ratioError(old.models[0], old), 1.02 * std::hypot(0.2 / 10.2, 0.02));
+    QVERIFY(pplWithinError(old.models[0], old));
+    QCOMPARE(judge(CompareResult(), old).standing, Standing::unknown);
+  }
+
+  void figures() {
+    const CompareReport measured = report(1.07, 0.004, 0.05, 1e-3, 3e-5);
+    const QList<FigureSource> sources{{"original", "/o", {}, 8000, 4000},
+                                      {"other", "/x", "no tokenizer", 8000, 4000},
+                                      {"int4", "/q", {}, 2000, 4000}};
+    FiguresModel model;
+    QAbstractItemModelTester tester(&model, QAbstractItemModelTester::FailureReportingMode::QtTest);
+    model.setRows(figureRows(sources, nullptr));
+    QCOMPARE(model.rowCount(), 3);
+    QVERIFY(!model.rows()[0].measured);
+    model.setRows(figureRows(sources, &measured)); // found by path, not by place
+    QVERIFY(model.rows()[0].measured && !model.rows()[1].measured && model.rows()[2].measured);
+    QCOMPARE(model.rows()[2].bitsPerWeight, 4.0);
+    QCOMPARE(model.rows()[2].tokensPerSecond, 500.0);
+    QCOMPARE(model.index(1, FiguresModel::verdict).data().toString(),
+             QStringLiteral("no tokenizer"));
+    QVERIFY(model.index(2, FiguresModel::perplexity)
+                .data()
+                .toString()
+                .contains(QString::fromUtf8("\u00b1")));
+    QCOMPARE(model.index(2, FiguresModel::top1).data().toString(), QStringLiteral("97.00 %"));
+    QSignalSpy reset(&model, &QAbstractItemModel::modelReset);
+    model.setRows(figureRows(sources, &measured));
+    QCOMPARE(reset.size(), 0); // same contenders: selection stays
+  }
+
+  // --- checklist ------------------------------------------------------------------------------
+
+  void checklistFollowsEvidence() {
+    ChecklistEvidence e;
+    auto items = checklist(e);
+    QCOMPARE(items.size(), 6);
+    for (const CheckItem& item : items)
+      QCOMPARE(item.state, CheckItem::State::open);
+    e.opened = e.planned = e.planReviewed = e.quantized = true;
+    e.promptsCompared = 2;
+    e.promptsSame = 1;
+    e.measured = true;
+    e.exported = e.verified = 1;
+    for (const CheckItem& item : checklist(e))
+      QCOMPARE(item.state, CheckItem::State::done);
+    e.quantizeNotes = 3;
+    QCOMPARE(checklist(e)[2].state, CheckItem::State::attention);
+    e.quantizeNotes = 0;
+    e.stale = true;
+    QCOMPARE(checklist(e)[2].state, CheckItem::State::attention);
+    e.verifyFailed = 1;
+    QCOMPARE(checklist(e)[5].state, CheckItem::State::attention);
+    e.verified = e.verifyFailed = 0; // exported, but nobody looked
+    QCOMPARE(checklist(e)[5].state, CheckItem::State::open);
+    e.planned = false;
+    QCOMPARE(checklist(e)[1].state, CheckItem::State::open);
+  }
+
+  // --- exports --------------------------------------------------------------------------------
+
+  void findingsAreGrouped() {
+    const std::vector<Finding> findings{
+        {Finding::Level::refuse, "a", "int3 does not fit; int4 does"},
+        {Finding::Level::refuse, "b", "int3 does not fit; int4 does"},
+        {Finding::Level::note, {}, "<b>plain</b>"}};
+    const auto groups = groupFindings(findings);
+    QCOMPARE(groups.size(), 2);
+    QCOMPARE(groups[0].modules, QStringList({"a", "b"}));
+    FormatRow row;
+    row.findings = findings;
+    row.refusals = 2;
+    row.state = FormatState::refuses;
+    QVERIFY(findingsHtml(row).contains(QStringLiteral("&lt;b&gt;plain")));
+    QCOMPARE(formatStateText(row), QStringLiteral("cannot hold 2 things"));
+  }
+
+  void formatsOfTheRegistry() {
+    FormatsModel model;
+    QAbstractItemModelTester tester(&model, QAbstractItemModelTester::FailureReportingMode::QtTest);
+    QCOMPARE(model.rowCount(), int(all_exporters().size()));
+    model.examine(nullptr, {});
+    for (const FormatRow& row : model.rows())
+      QCOMPARE(row.state, FormatState::unknown);
+    QCOMPARE(model.rowOf(QStringLiteral("no such format")), -1);
+  }
+
+  void exportsModel() {
+    ExportsModel model;
+    QAbstractItemModelTester tester(&model, QAbstractItemModelTester::FailureReportingMode::QtTest);
+    ExportRow row;
+    row.path = QStringLiteral("/tmp/demo/demo-q4_0.gguf");
+    row.bytes = 2048;
+    model.setRows({row});
+    QCOMPARE(model.index(0, ExportsModel::name).data().toString(),
+             QStringLiteral("demo-q4_0.gguf"));
+    QCOMPARE(model.index(0, ExportsModel::verification).data().toString(),
+             QStringLiteral("not verified"));
+    row.check = ExportRow::Check::passed;
+    row.checkText = QStringLiteral("fine");
+    QSignalSpy reset(&model, &QAbstractItemModel::modelReset);
+    model.setRows({row});
+    QCOMPARE(reset.size(), 0);
+    QCOMPARE(model.index(0, ExportsModel::verification).data().toString(), QStringLiteral("fine"));
+    model.setRows({});
+    QCOMPARE(model.rowCount(), 0);
+  }
+};
+
+QTEST_MAIN(TestGuiStages)
+#include "tst_gui_stages.moc"
