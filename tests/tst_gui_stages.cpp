@@ -418,7 +418,7 @@ class TestGuiStages : public QObject {
     row.refusals = 2;
     row.state = FormatState::refuses;
     QVERIFY(findingsHtml(row).contains(QStringLiteral("&lt;b&gt;plain")));
-    QCOMPARE(formatStateText(row), QStringLiteral("cannot hold 2 things"));
+    QCOMPARE(formatStateText(row), QStringLiteral("cannot hold 2 modules"));
   }
 
   void formatsOfTheRegistry() {

@@ -64,7 +64,7 @@ ContenderPane::ContenderPane(int index, const Contender& contender, bool removab
   difference_ = new QLabel(this);
   difference_->setFont(smallFont());
   difference_->setContentsMargins(space::m, 0, space::m, 0);
-  difference_->setWordWrap(true);
+  difference_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred); // texts stay level
   column->addWidget(difference_);
   view_ = new TokenView(this);
   view_->setColor(contenderColor(index));
@@ -121,6 +121,7 @@ void ContenderPane::show(const Generation& g) {
 
 void ContenderPane::setDifference(const QString& text, bool differs) {
   difference_->setText(text.isEmpty() ? QStringLiteral(" ") : text);
+  difference_->setToolTip(text);
   setRole(difference_, differs ? "warning" : "muted");
 }
 

@@ -92,7 +92,8 @@ void TopTokens::paintEvent(QPaintEvent*) {
       painter.setFont(numberFont());
       painter.setPen(chosen ? c.text : c.muted);
       painter.drawText(QRectF(line.right() - percent, y, percent, line.height()),
-                       Qt::AlignRight | Qt::AlignVCenter, formatPercent(p, 1));
+                       Qt::AlignRight | Qt::AlignVCenter,
+                       p < 0.0005 ? QStringLiteral("< 0.1 %") : formatPercent(p, 1));
     }
   }
 }

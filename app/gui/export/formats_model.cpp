@@ -21,9 +21,16 @@ QString formatStateText(const FormatRow& row) {
   case FormatState::warned:
     return row.warnings == 1 ? FormatsModel::tr("1 warning")
                              : FormatsModel::tr("%1 warnings").arg(row.warnings);
-  case FormatState::refuses:
-    return row.refusals == 1 ? FormatsModel::tr("cannot hold 1 thing")
-                             : FormatsModel::tr("cannot hold %1 things").arg(row.refusals);
+  case FormatState::refuses: {
+    const bool modules =
+        std::all_of(row.findings.begin(), row.findings.end(), [](const Finding& finding) {
+          return finding.level != Finding::Level::refuse || !finding.module.empty();
+        });
+    if (!modules)
+      return FormatsModel::tr("cannot hold this model");
+    return row.refusals == 1 ? FormatsModel::tr("cannot hold 1 module")
+                             : FormatsModel::tr("cannot hold %1 modules").arg(row.refusals);
+  }
   }
   return {};
 }

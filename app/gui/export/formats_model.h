@@ -19,7 +19,7 @@ struct FormatRow {
   int refusals = 0, warnings = 0;
 };
 
-/// "holds every module", "2 warnings", "cannot hold 3 things".
+/// "holds every module", "2 warnings", "cannot hold 3 modules".
 QString formatStateText(const FormatRow& row);
 
 /// Findings with the same words are put together: the words, and the modules they concern.

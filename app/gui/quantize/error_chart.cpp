@@ -78,7 +78,7 @@ QList<QPair<double, QString>> ErrorChart::Axis::ticks() const {
   const double rough = (high - low) / 4, base = std::pow(10.0, std::floor(std::log10(rough)));
   const double step = rough / base < 2 ? 2 * base : rough / base < 5 ? 5 * base : 10 * base;
   for (double v = low; v <= high + step * 1e-6; v += step)
-    out.push_back({v, formatNumber(v, 3)});
+    out.push_back({v, QString::number(v, 'g', 4)});
   return out;
 }
 
@@ -110,7 +110,7 @@ QRectF ErrorChart::plot() const {
 }
 
 double ErrorChart::slot() const {
-  return rows_.isEmpty() ? 0 : std::min(34.0, plot().width() / double(rows_.size()));
+  return rows_.isEmpty() ? 0 : std::min(64.0, plot().width() / double(rows_.size()));
 }
 
 int ErrorChart::barAt(const QPointF& position) const {
