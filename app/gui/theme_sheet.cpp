@@ -62,6 +62,11 @@ QTreeView, QTableView, QListView { background: @raised; border: 1px solid @borde
 QTreeView[role="bare"], QTableView[role="bare"], QListView[role="bare"] { border: none; border-radius: 0; background: @panel; }
 QTreeView::item:hover, QTableView::item:hover { background: @hover; }
 QTreeView::item:selected, QTableView::item:selected { background: @selection; color: @text; }
+QTreeView::indicator, QTableView::indicator, QListView::indicator, QCheckBox::indicator { width: 11px; height: 11px;
+  border: 1px solid @muted; border-radius: 3px; background: @raised; }
+QTreeView::indicator:checked, QTableView::indicator:checked, QListView::indicator:checked, QCheckBox::indicator:checked {
+  background: @accent; border-color: @accent; }
+QTreeView::indicator:indeterminate { background: @selection; border-color: @accent; }
 QHeaderView { background: @panel; }
 QHeaderView::section { background: @panel; color: @muted; border: none; border-bottom: 1px solid @border;
   padding: 4px 6px; }

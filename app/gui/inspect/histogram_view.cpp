@@ -197,7 +197,7 @@ void HistogramView::drawAxes(QPainter& painter) {
     painter.drawText(QRectF(0, y - metrics.height() / 2, area.left() - 6, metrics.height()),
                      Qt::AlignRight | Qt::AlignVCenter, log_ ? tick.text : formatCount(tick.value));
   }
-  for (const auto& tick : niceTicks(lo_, hi_, std::max(2, int(area.width() / 90)))) {
+  for (const auto& tick : niceTicks(lo_, hi_, std::max(2, int(area.width() / 70)))) {
     const double x = toX(tick.value);
     painter.setPen(theme().grid);
     painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()));

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <QSize>
 
 namespace bitlathe::gui {
 
@@ -202,6 +203,8 @@ QVariant LayerModel::data(const QModelIndex& index, int role) const {
   if (!index.isValid())
     return {};
   const auto column = TreeColumn(index.column());
+  if (role == Qt::SizeHintRole) // rows with room for a chip
+    return column == TreeColumn::name ? QSize(60, 21) : QVariant();
   if (role == Qt::TextAlignmentRole)
     return QVariant::fromValue<Qt::Alignment>(
         Qt::AlignVCenter |
