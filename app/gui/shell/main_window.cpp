@@ -80,7 +80,7 @@ void MainWindow::buildParts() {
   stack_->addWidget(welcome_);
   for (const auto* stage : all_stages()) {
     stage_widgets_.append(nullptr);
-    tree_widths_.append(stage->tree_width);
+    tree_widths_.append(std::max(stage->tree_width, 350)); // names of modules stay readable
   }
 
   layers_ = new LayerPanel(workbench_, this);
