@@ -107,7 +107,14 @@ class QuantizeJob {
     if (planned.quantize || planned.convert) {
       feedback_.set_step(planned.name);
       TRY_ASSIGN(const SourceWeight source, source_weight(module, compute_, feedback_));
-      TRY_ASSIGN(MethodOutput output, code(planned, source.view));
+      auto coded = code(planned, source.view);
+      if (!coded) {
+        Error error = coded.error();
+        if (error.where == planned.name) // name the file too
+          error.where += " of " + checkpoint_.path.string();
+        return error;
+      }
+      MethodOutput output = std::move(*coded);
       summary_.notes.insert(summary_.notes.end(), output.notes.begin(), output.notes.end());
       TRY_ASSIGN(const ErrorSums error,
                  compute_.error(source.view, output.tensor.view(), &feedback_));
