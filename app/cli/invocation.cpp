@@ -46,12 +46,26 @@ Result<double> Invocation::number(std::string_view option, double otherwise, dou
   return value;
 }
 
+namespace {
+
+/// Compiled pipelines are kept between runs; empty when there is no home to keep them in.
+std::string cache_folder() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache)
+    return std::string(cache) + "/bitlathe";
+  const char* home = std::getenv("HOME");
+  return home && *home ? std::string(home) + "/.cache/bitlathe" : std::string();
+}
+
+} // namespace
+
 Result<Compute*> Invocation::compute() {
   if (!compute_) {
     const std::string backend = text("backend", "auto");
     if (backend != "auto" && backend != "cpu" && backend != "vulkan")
       return usage_error("--backend is auto, cpu or vulkan, not \"" + backend + "\"");
-    auto made = make_compute(backend);
+    VulkanOptions options;
+    options.cache_dir = cache_folder();
+    auto made = make_compute(backend, options);
     if (!made && backend == "vulkan" && made.error().code == "no-device" &&
         !std::getenv("BITLATHE_GPU")) {
       feedback.log(LogLevel::warning, "No Vulkan device; using the CPU: " + made.error().message);

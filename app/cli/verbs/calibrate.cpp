@@ -24,8 +24,9 @@ Result<OrderedJson> run(Invocation& invocation) {
   for (const std::string& path : invocation.list("calibration"))
     files.push_back({path, 1.0});
   TRY_ASSIGN(const auto windows, calibration_samples(*model, files, samples, length, seed));
-  TRY_ASSIGN(const ActivationStatistics statistics,
+  TRY_ASSIGN(ActivationStatistics statistics,
              calibrate(model, *compute, windows, invocation.feedback));
+  statistics.sources = invocation.list("calibration");
   TRY(write_statistics(invocation.text("o"), statistics, *model, format));
   OrderedJson json;
   json["output"] = invocation.text("o");

@@ -128,6 +128,8 @@ statistics_for(const Invocation& invocation, const std::shared_ptr<const Checkpo
                                  recipe.calibration_seed));
   TRY_ASSIGN(ActivationStatistics collected,
              calibrate(model, compute, windows, invocation.feedback));
+  for (const CalibrationFile& file : recipe.calibration_files)
+    collected.sources.push_back(file.path);
   return std::optional(std::move(collected));
 }
 
@@ -148,6 +150,7 @@ Result<OrderedJson> run(Invocation& invocation) {
     json["dry_run"] = true;
     return json;
   }
+  notes.clear(); // each export reports its own
   const fs::path target = absolute_folder(invocation.text("o"));
   const bool force = invocation.has("force");
   TRY(check_target(target, force));
