@@ -100,6 +100,16 @@ class TestCli : public QObject {
     QCOMPARE(run({"devices", "--json"}, {"BITLATHE_THREADS=none"}).code, 1);
   }
 
+  void bench() {
+    RUN_OK(result, {"bench", "--kernel", "quantize_int4", "--json"});
+    QVERIFY(result.json["machine"]["memory_gb_per_s"].get<double>() > 0);
+    QCOMPARE(result.json["kernels"].size(), std::size_t(1));
+    QVERIFY(has_keys(result.json["kernels"][0],
+                     {"name", "backend", "gb_per_s", "gflops", "fraction_of_peak"}));
+    QVERIFY(result.json["kernels"][0]["gb_per_s"].get<double>() > 0);
+    QCOMPARE(run({"bench", "--kernel", "nothing", "--json"}).code, 1);
+  }
+
   void info() {
     RUN_OK(result, {"info", demo, "--json"});
     QVERIFY(has_keys(result.json, {"format", "architecture", "parameters", "bytes", "modules",

@@ -63,9 +63,9 @@ Result<Compute*> Invocation::compute() {
     const std::string backend = text("backend", "auto");
     if (backend != "auto" && backend != "cpu" && backend != "vulkan")
       return usage_error("--backend is auto, cpu or vulkan, not \"" + backend + "\"");
-    VulkanOptions options;
-    options.cache_dir = cache_folder();
-    auto made = make_compute(backend, options);
+    VulkanOptions vulkan;
+    vulkan.cache_dir = cache_folder();
+    auto made = make_compute(backend, vulkan);
     if (!made && backend == "vulkan" && made.error().code == "no-device" &&
         !std::getenv("BITLATHE_GPU")) {
       feedback.log(LogLevel::warning, "No Vulkan device; using the CPU: " + made.error().message);
