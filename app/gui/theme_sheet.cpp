@@ -65,7 +65,7 @@ QTreeView::item:selected, QTableView::item:selected { background: @selection; co
 QTreeView::indicator, QTableView::indicator, QListView::indicator, QCheckBox::indicator { width: 11px; height: 11px;
   border: 1px solid @muted; border-radius: 3px; background: @raised; }
 QTreeView::indicator:checked, QTableView::indicator:checked, QListView::indicator:checked, QCheckBox::indicator:checked {
-  background: @accent; border-color: @accent; }
+  background: @accent; border-color: @accent; image: url(:/icons/check.svg); }
 QTreeView::indicator:indeterminate { background: @selection; border-color: @accent; }
 QHeaderView { background: @panel; }
 QHeaderView::section { background: @panel; color: @muted; border: none; border-bottom: 1px solid @border;

@@ -409,7 +409,7 @@ void CompareStage::refreshMarks(int side, bool exact) {
   if (candidate.isEmpty())
     text = {};
   else if (at >= 0)
-    text = tr("First difference at token %1: %2 instead of %3")
+    text = tr("Differs from token %1: %2, not %3")
                .arg(at + 1)
                .arg(word(sides[side], at), word(sides[0], at));
   else
@@ -417,7 +417,7 @@ void CompareStage::refreshMarks(int side, bool exact) {
                ? tr("Same tokens as the original, all %1").arg(candidate.size())
                : tr("Same tokens so far");
   if (exact && at >= 0)
-    text += tr(" \u00b7 %1 in common").arg(formatPercent(shared.share, 0));
+    text += tr(" \u00b7 %1 shared").arg(formatPercent(shared.share, 0));
   panes_[side]->setDifference(text, at >= 0);
 }
 

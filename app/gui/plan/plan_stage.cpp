@@ -50,6 +50,12 @@ QToolButton* tool(const QString& sign, const QString& name, const QString& tip, 
   return button;
 }
 
+/// A card takes spare height only while it has something to show in it.
+void growWith(QWidget* card, bool content) {
+  card->setSizePolicy(QSizePolicy::Preferred,
+                      content ? QSizePolicy::Expanding : QSizePolicy::Maximum);
+}
+
 } // namespace
 
 PlanStage::PlanStage(Workbench& workbench, QWidget* parent)
@@ -416,6 +422,7 @@ void PlanStage::updateRuleButtons() {
   const bool any = rule_model_->rowCount() > 0;
   rules_->setVisible(any);
   no_rules_->setVisible(!any);
+  growWith(rules_card_, any);
   rules_card_->setReadout(any ? tr("the last matching rule wins") : QString());
 }
 
@@ -471,6 +478,7 @@ void PlanStage::showPlan() {
                                                    "for")
                                               : QString());
   notes_->setVisible(!plan->notes.empty());
+  growWith(notes_card_, !plan->notes.empty());
   showBudget();
 }
 

@@ -484,8 +484,14 @@ void QuantizeStage::refreshTiles() {
   const quint64 now = memoryInUse();
   memoryTile_->set(formatBytes(now),
                    tr("peak %1").arg(formatBytes(std::max<quint64>(now, peak_rss_bytes()))));
-  deviceTile_->set(summary ? QString::fromStdString(summary->backend)
-                           : workbench_.engine().deviceName());
+  if (summary) { // "cpu (AMD EPYC (avx512))"
+    const QString backend = QString::fromStdString(summary->backend);
+    const auto space = backend.indexOf(u' ');
+    deviceTile_->set(backend.left(space) == u"cpu" ? tr("CPU") : tr("Vulkan"),
+                     backend.mid(space + 2).chopped(1));
+  } else {
+    deviceTile_->set({}, workbench_.engine().deviceName());
+  }
 }
 
 void QuantizeStage::refreshRows() {

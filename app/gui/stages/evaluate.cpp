@@ -5,7 +5,7 @@
 namespace bitlathe {
 namespace {
 
-constexpr gui::TreeColumn columns[] = {gui::TreeColumn::precision, gui::TreeColumn::error};
+constexpr gui::TreeColumn columns[] = {gui::TreeColumn::error};
 
 QWidget* make(gui::Workbench& workbench, QWidget* parent) {
   return new gui::EvaluateStage(workbench, parent);

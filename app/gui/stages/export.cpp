@@ -5,7 +5,7 @@
 namespace bitlathe {
 namespace {
 
-constexpr gui::TreeColumn columns[] = {gui::TreeColumn::precision, gui::TreeColumn::planned};
+constexpr gui::TreeColumn columns[] = {gui::TreeColumn::precision};
 
 QWidget* make(gui::Workbench& workbench, QWidget* parent) {
   return new gui::ExportStage(workbench, parent);

@@ -5,8 +5,7 @@
 namespace bitlathe {
 namespace {
 
-constexpr gui::TreeColumn columns[] = {gui::TreeColumn::precision, gui::TreeColumn::planned,
-                                       gui::TreeColumn::error};
+constexpr gui::TreeColumn columns[] = {gui::TreeColumn::precision, gui::TreeColumn::error};
 
 QWidget* make(gui::Workbench& workbench, QWidget* parent) {
   return new gui::QuantizeStage(workbench, parent);
@@ -21,6 +20,7 @@ const gui::Stage stage_quantize{
     .summary = "Run the plan, watch every module, see the error of what is stored",
     .make = make,
     .columns = columns,
+    .tree_width = 400,
 };
 
 } // namespace bitlathe
