@@ -110,6 +110,13 @@ class TestCli : public QObject {
     QCOMPARE(run({"bench", "--kernel", "nothing", "--json"}).code, 1);
   }
 
+  void missingDeviceIsNotSilent() {
+    RUN_OK(result, {"quantize", demo, "-o", path("no-device"), "--backend", "vulkan", "--json"},
+           {"VK_ICD_FILENAMES=/nonexistent", "VK_DRIVER_FILES=/nonexistent"});
+    QVERIFY(result.json["notes"].dump().find("No Vulkan device") != std::string::npos);
+    QCOMPARE(run({"devices", "--backend", "vulkan"}, {"BITLATHE_GPU=none such"}).code, 1);
+  }
+
   void info() {
     RUN_OK(result, {"info", demo, "--json"});
     QVERIFY(has_keys(result.json, {"format", "architecture", "parameters", "bytes", "modules",

@@ -68,7 +68,8 @@ Result<Compute*> Invocation::compute() {
     auto made = make_compute(backend, vulkan);
     if (!made && backend == "vulkan" && made.error().code == "no-device" &&
         !std::getenv("BITLATHE_GPU")) {
-      feedback.log(LogLevel::warning, "No Vulkan device; using the CPU: " + made.error().message);
+      fallback_note_ = "No Vulkan device; using the CPU: " + made.error().message;
+      feedback.log(LogLevel::warning, fallback_note_);
       made = make_compute("cpu");
     }
     TRY_ASSIGN(compute_, std::move(made));
@@ -76,6 +77,13 @@ Result<Compute*> Invocation::compute() {
                  "Backend: " + compute_->device().backend + ", " + compute_->device().name);
   }
   return compute_.get();
+}
+
+std::vector<std::string> Invocation::backend_notes() const {
+  std::vector<std::string> notes = compute_ ? compute_->notes() : std::vector<std::string>();
+  if (!fallback_note_.empty())
+    notes.push_back(fallback_note_);
+  return notes;
 }
 
 Error usage_error(std::string message) { return {"usage", std::move(message), {}}; }

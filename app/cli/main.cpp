@@ -6,6 +6,7 @@
 #include "core/job/memory.h"
 #include "kernels/base/parallel.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -213,6 +214,11 @@ int run_verb(const Verb& verb, const QStringList& words) {
   }();
   if (!document)
     return report(document.error(), json);
+  for (const std::string& note : invocation.backend_notes()) {
+    auto& notes = (*document)["notes"];
+    if (std::find(notes.begin(), notes.end(), note) == notes.end())
+      notes.push_back(note);
+  }
   if (json)
     std::cout << document->dump(2, ' ', false, OrderedJson::error_handler_t::replace) << '\n';
   else

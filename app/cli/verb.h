@@ -42,8 +42,11 @@ struct Invocation {
   Result<double> number(std::string_view option, double otherwise, double low) const;
   /// The backend of --backend. Made once.
   Result<Compute*> compute();
+  /// What went another way than asked: no device, a lost device, work done on the CPU instead.
+  std::vector<std::string> backend_notes() const;
 
  private:
+  std::string fallback_note_;
   std::unique_ptr<Compute> compute_;
 };
 
