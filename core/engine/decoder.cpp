@@ -103,7 +103,7 @@ class Decoder final : public Engine {
     sequence->capacity_ = capacity;
     for (std::int64_t i = 0; i < spec_.layers; ++i) {
       TRY_ASSIGN(auto cache,
-                 KvCache::create(kv_.keys, kv_.values, spec_.kv_heads, spec_.head_dim, capacity));
+                 KvCache::create(kv_.keys, kv_.values, spec_.kv_heads, spec_.head_dim, 0));
       sequence->layers_.push_back(std::move(cache));
     }
     TRY(sequence->reserve(1));

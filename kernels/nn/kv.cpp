@@ -187,8 +187,15 @@ Result<KvCache> KvCache::create(std::string_view key_id, std::string_view value_
   TRY_ASSIGN(cache.value_layout, kv_layout(value_id, head_dim));
   cache.kv_heads = kv_heads;
   cache.capacity = capacity;
-  cache.keys.resize(std::size_t(kv_heads * capacity * cache.key_layout.row_bytes));
-  cache.values.resize(std::size_t(kv_heads * capacity * cache.value_layout.row_bytes));
+  std::int64_t rows = 0, key_bytes = 0, value_bytes = 0;
+  if (__builtin_mul_overflow(kv_heads, capacity, &rows) ||
+      __builtin_mul_overflow(rows, cache.key_layout.row_bytes, &key_bytes) ||
+      __builtin_mul_overflow(rows, cache.value_layout.row_bytes, &value_bytes))
+    return Error{"out-of-memory",
+                 "A KV cache for " + std::to_string(capacity) + " tokens is larger than any memory",
+                 {}};
+  cache.keys.resize(std::size_t(key_bytes));
+  cache.values.resize(std::size_t(value_bytes));
   return cache;
 }
 
