@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "app/cli/verb.h"
-
-#include "core/calib/statistics.h"
+#include "app/cli/steps.h"
 
 #include <ostream>
 
@@ -20,13 +18,9 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const std::int64_t seed, invocation.integer("seed", 0, 0));
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
   TRY_ASSIGN(Compute * compute, invocation.compute());
-  std::vector<CalibrationFile> files;
-  for (const std::string& path : invocation.list("calibration"))
-    files.push_back({path, 1.0});
-  TRY_ASSIGN(const auto windows, calibration_samples(*model, files, samples, length, seed));
-  TRY_ASSIGN(ActivationStatistics statistics,
-             calibrate(model, *compute, windows, invocation.feedback));
-  statistics.sources = invocation.list("calibration");
+  TRY_ASSIGN(const ActivationStatistics statistics,
+             collect_statistics(model, *compute, calibration_files(invocation), samples, length,
+                                seed, invocation.feedback));
   TRY(write_statistics(invocation.text("o"), statistics, *model, format));
   OrderedJson json;
   json["output"] = invocation.text("o");

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "app/cli/verb.h"
+#include "app/cli/steps.h"
 
-#include "core/export/exporter.h"
 #include "core/job/memory.h"
 #include "core/job/result_store.h"
 
@@ -15,15 +14,7 @@ namespace {
 Result<OrderedJson> run(Invocation& invocation) {
   if (!invocation.has("o") || !invocation.has("format"))
     return usage_error("export needs --format F and -o DIR");
-  const Exporter* exporter = find_exporter(invocation.text("format"));
-  if (!exporter) {
-    std::string known;
-    for (const Exporter* e : all_exporters())
-      known += (known.empty() ? "" : ", ") + std::string(e->id);
-    return Error{"bad-argument",
-                 "Unknown format \"" + invocation.text("format") + "\"; known: " + known,
-                 {}};
-  }
+  TRY_ASSIGN(const Exporter* exporter, exporter_by_id(invocation.text("format")));
   // The folder that `quantize` wrote holds its kept result.
   const fs::path given = invocation.arguments[0], kept = given / ".bitlathe";
   const fs::path source = fs::exists(kept / "result.json") ? kept : given;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The main job: plan, examine every wanted format, quantize once, export to each.
 #include "app/cli/recipe_options.h"
+#include "app/cli/steps.h"
 
-#include "core/export/exporter.h"
 #include "core/job/quantize.h"
 #include "core/job/result_store.h"
 
@@ -26,13 +26,7 @@ std::vector<std::string> split(const std::string& text, char separator) {
 Result<std::vector<const Exporter*>> wanted_exporters(const Invocation& invocation) {
   std::vector<const Exporter*> exporters;
   for (const std::string& id : split(invocation.text("format", "compressed-tensors"), ',')) {
-    const Exporter* exporter = find_exporter(id);
-    if (!exporter) {
-      std::string known;
-      for (const Exporter* e : all_exporters())
-        known += (known.empty() ? "" : ", ") + std::string(e->id);
-      return Error{"bad-argument", "Unknown format \"" + id + "\"; known: " + known, {}};
-    }
+    TRY_ASSIGN(const Exporter* exporter, exporter_by_id(id));
     exporters.push_back(exporter);
   }
   return exporters;
@@ -123,13 +117,9 @@ statistics_for(const Invocation& invocation, const std::shared_ptr<const Checkpo
   }
   if (recipe.calibration_files.empty())
     return std::optional<ActivationStatistics>();
-  TRY_ASSIGN(const auto windows,
-             calibration_samples(*model, recipe.calibration_files, recipe.samples, recipe.length,
-                                 recipe.calibration_seed));
   TRY_ASSIGN(ActivationStatistics collected,
-             calibrate(model, compute, windows, invocation.feedback));
-  for (const CalibrationFile& file : recipe.calibration_files)
-    collected.sources.push_back(file.path);
+             collect_statistics(model, compute, recipe.calibration_files, recipe.samples,
+                                recipe.length, recipe.calibration_seed, invocation.feedback));
   return std::optional(std::move(collected));
 }
 
@@ -142,15 +132,15 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(Plan plan, make_plan(*model, recipe, invocation.has("requantize")));
   for (const Exporter* exporter : exporters)
     fit_plan(plan, *model, *exporter);
-  TRY_ASSIGN(std::vector<std::string> notes, examine(*model, plan, exporters));
+  TRY_ASSIGN(const std::vector<std::string> findings, examine(*model, plan, exporters));
   if (invocation.has("dry-run")) {
     OrderedJson json = plan_to_json(plan);
-    for (const std::string& note : notes)
-      json["notes"].push_back(note);
+    for (const std::string& finding : findings)
+      json["notes"].push_back(finding);
     json["dry_run"] = true;
     return json;
   }
-  notes.clear(); // each export reports its own
+  std::vector<std::string> notes; // without the findings: each export reports its own
   const fs::path target = absolute_folder(invocation.text("o"));
   const bool force = invocation.has("force");
   TRY(check_target(target, force));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "app/cli/verb.h"
+#include "app/cli/steps.h"
 
-#include "core/calib/statistics.h"
 #include "core/eval/weight_stats.h"
 
 #include <ostream>
@@ -31,11 +30,8 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const std::int64_t seed, invocation.integer("seed", 0, 0));
   std::optional<ActivationStatistics> activations;
   if (invocation.has("calibration")) {
-    std::vector<CalibrationFile> files;
-    for (const std::string& path : invocation.list("calibration"))
-      files.push_back({path, 1.0});
-    TRY_ASSIGN(const auto windows, calibration_samples(*model, files, samples, length, seed));
-    TRY_ASSIGN(activations, calibrate(model, *compute, windows, invocation.feedback));
+    TRY_ASSIGN(activations, collect_statistics(model, *compute, calibration_files(invocation),
+                                               samples, length, seed, invocation.feedback));
   }
   OrderedJson json;
   json["modules"] = OrderedJson::array();

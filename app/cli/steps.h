@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Steps that several verbs take.
+#pragma once
+
+#include "app/cli/verb.h"
+#include "core/calib/statistics.h"
+#include "core/export/exporter.h"
+
+namespace bitlathe {
+
+/// Error "bad-argument" that lists the known formats.
+Result<const Exporter*> exporter_by_id(const std::string& id);
+
+/// The values of --calibration, all with the same weight.
+std::vector<CalibrationFile> calibration_files(const Invocation& invocation);
+/// Draws the windows, runs them, and notes where the text came from.
+Result<ActivationStatistics> collect_statistics(const std::shared_ptr<const Checkpoint>& model,
+                                                Compute& compute,
+                                                const std::vector<CalibrationFile>& files,
+                                                std::int64_t samples, std::int64_t length,
+                                                std::int64_t seed, Feedback& feedback);
+
+} // namespace bitlathe
