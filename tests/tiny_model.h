@@ -93,8 +93,9 @@ inline std::shared_ptr<Checkpoint> tiny_checkpoint(const TinyOptions& o = {}) {
   spec.vocab = o.vocab;
   spec.context = 64;
   spec.norm_eps = o.eps;
-  spec.rope_theta = o.theta;
-  spec.rope_factors = o.rope_factors;
+  spec.rope.dims = o.head_dim;
+  spec.rope.theta = o.theta;
+  spec.rope.factors = o.rope_factors;
   spec.tied_head = o.tied;
   spec.attention_bias = spec.mlp_bias = o.bias;
   out->spec = spec;
@@ -104,6 +105,9 @@ inline std::shared_ptr<Checkpoint> tiny_checkpoint(const TinyOptions& o = {}) {
     Module m;
     m.name = name;
     m.role = role;
+    for (const ModuleName& known : find_arch("llama")->modules(spec))
+      if (known.name == name)
+        m.part = known.part;
     m.layer = layer;
     const bool norm = std::string_view(role) == "norm";
     const bool block = !norm && layer >= 0;
@@ -183,9 +187,9 @@ slow_logits(const Checkpoint& checkpoint, const std::vector<std::int32_t>& ids,
     for (std::size_t t = 0; t < x.size(); ++t)
       for (std::size_t h = 0; h < x[t].size() / dim; ++h)
         for (std::size_t i = 0; i < half; ++i) {
-          double f = std::pow(double(s.rope_theta), -2.0 * double(i) / double(dim));
-          if (!s.rope_factors.empty())
-            f /= double(s.rope_factors[i]);
+          double f = std::pow(double(s.rope.theta), -2.0 * double(i) / double(dim));
+          if (!s.rope.factors.empty())
+            f /= double(s.rope.factors[i]);
           double &a = x[t][h * dim + i], &b = x[t][h * dim + i + half];
           const double p = a, q = b, angle = double(t) * f;
           a = p * std::cos(angle) - q * std::sin(angle);

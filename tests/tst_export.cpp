@@ -640,8 +640,8 @@ void TestExport::gguf_rope_scaling() {
     QVERIFY2(result.ok(), result.ok() ? "" : result.error().text().c_str());
     const auto back = opened(result->path);
     QVERIFY2(back->spec.has_value(), back->why_not_runnable.c_str());
-    QCOMPARE(back->spec->rope_theta, 500000.0f);
-    QCOMPARE(back->spec->rope_factors, model->spec->rope_factors);
+    QCOMPARE(back->spec->rope.theta, 500000.0f);
+    QCOMPARE(back->spec->rope.factors, model->spec->rope.factors);
     const auto file = read_gguf(result->path);
     QCOMPARE(by_name(file->tensors).count("rope_freqs.weight"), std::size_t(n == 0 ? 0 : 1));
     QCOMPARE(find(file->metadata, "llama.rope.scaling.type") != nullptr, n == 0);

@@ -283,7 +283,7 @@ void TestGguf::same_as_hugging_face() {
   QCOMPARE(a->spec->ffn, b->spec->ffn);
   QCOMPARE(a->spec->vocab, b->spec->vocab);
   QCOMPARE(a->spec->norm_eps, b->spec->norm_eps);
-  QCOMPARE(a->spec->rope_theta, b->spec->rope_theta);
+  QCOMPARE(a->spec->rope.theta, b->spec->rope.theta);
   QCOMPARE(a->spec->eos, b->spec->eos);
   QCOMPARE(a->modules.size(), b->modules.size());
   for (std::size_t i = 0; i < a->modules.size(); ++i) {

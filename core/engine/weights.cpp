@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <map>
 
 namespace bitlathe {
 
@@ -52,27 +53,44 @@ class Loader {
   Result<DecoderWeights> load() {
     const ModelSpec& spec = *checkpoint_.spec;
     const std::int64_t q = spec.heads * spec.head_dim, kv = spec.kv_heads * spec.head_dim;
-    TRY(matrix("model.embed_tokens", spec.vocab, spec.hidden, false, out_.embedding));
+    for (const Module& module : checkpoint_.modules)
+      if (!module.part.empty())
+        parts_.emplace(std::pair(module.layer, std::string_view(module.part)), &module);
+    TRY(matrix(-1, "embedding", spec.vocab, spec.hidden, false, out_.embedding));
+    if (has(-1, "positions"))
+      TRY(matrix(-1, "positions", 0, spec.hidden, false, out_.positions));
     out_.layers.resize(std::size_t(spec.layers));
-    for (std::int64_t i = 0; i < spec.layers; ++i) {
-      DecoderLayer& layer = out_.layers[std::size_t(i)];
-      const std::string p = "model.layers." + std::to_string(i) + ".";
-      TRY(vector(p + "input_layernorm", spec.hidden, layer.attention_norm));
-      TRY(matrix(p + "self_attn.q_proj", q, spec.hidden, true, layer.q));
-      TRY(matrix(p + "self_attn.k_proj", kv, spec.hidden, true, layer.k));
-      TRY(matrix(p + "self_attn.v_proj", kv, spec.hidden, true, layer.v));
-      TRY(matrix(p + "self_attn.o_proj", spec.hidden, q, true, layer.o));
-      TRY(vector(p + "post_attention_layernorm", spec.hidden, layer.mlp_norm));
-      TRY(matrix(p + "mlp.gate_proj", spec.ffn, spec.hidden, true, layer.gate));
-      TRY(matrix(p + "mlp.up_proj", spec.ffn, spec.hidden, true, layer.up));
-      TRY(matrix(p + "mlp.down_proj", spec.hidden, spec.ffn, true, layer.down));
-      for (const Linear* m : {&layer.q, &layer.o, &layer.gate, &layer.down})
-        out_.largest = std::max(out_.largest, m->rows() * m->cols());
+    for (std::int64_t index = 0; index < spec.layers; ++index) {
+      DecoderLayer& layer = out_.layers[std::size_t(index)];
+      const int i = int(index);
+      layer.window = spec.windows.empty() ? 0 : spec.windows[std::size_t(index)];
+      TRY(norm(i, "attention_norm", spec.hidden, true, layer.attention_norm));
+      TRY(norm(i, "q_norm", 0, false, layer.q_norm));
+      TRY(norm(i, "k_norm", 0, false, layer.k_norm));
+      TRY(norm(i, "post_attention_norm", spec.hidden, false, layer.post_attention_norm));
+      TRY(norm(i, "mlp_norm", spec.hidden, !spec.parallel_residual, layer.mlp_norm));
+      TRY(norm(i, "post_mlp_norm", spec.hidden, false, layer.post_mlp_norm));
+      if (!spec.fused_qkv.empty()) {
+        TRY(matrix(i, "qkv", q + 2 * kv, spec.hidden, true, layer.qkv));
+      } else {
+        TRY(matrix(i, "q", q, spec.hidden, true, layer.q));
+        TRY(matrix(i, "k", kv, spec.hidden, true, layer.k));
+        TRY(matrix(i, "v", kv, spec.hidden, true, layer.v));
+      }
+      TRY(matrix(i, "o", spec.hidden, q, true, layer.o));
+      if (has(i, "gate_up")) {
+        TRY(matrix(i, "gate_up", 2 * spec.ffn, spec.hidden, true, layer.gate_up));
+      } else {
+        if (has(i, "gate"))
+          TRY(matrix(i, "gate", spec.ffn, spec.hidden, true, layer.gate));
+        TRY(matrix(i, "up", spec.ffn, spec.hidden, true, layer.up));
+      }
+      TRY(matrix(i, "down", spec.hidden, spec.ffn, true, layer.down));
     }
-    TRY(vector("model.norm", spec.hidden, out_.final_norm));
-    const Module* head = checkpoint_.find_module("lm_head");
+    TRY(norm(-1, "final_norm", spec.hidden, true, out_.final_norm));
+    const Module* head = look_up(-1, "head");
     if (head && head->weight.rows > 0) {
-      TRY(matrix("lm_head", spec.vocab, spec.hidden, true, out_.head));
+      TRY(matrix(-1, "head", spec.vocab, spec.hidden, true, out_.head));
     } else { // tied: the embedding's values do both
       out_.head.module = head ? head : out_.embedding.module;
       out_.head.weight = out_.embedding.weight;
@@ -83,19 +101,29 @@ class Loader {
   }
 
  private:
-  Result<const Module*> find(const std::string& name, std::int64_t rows, std::int64_t cols) const {
-    const Module* module = checkpoint_.find_module(name);
+  const Module* look_up(int layer, const char* part) const {
+    const auto it = parts_.find(std::pair(layer, std::string_view(part)));
+    return it == parts_.end() ? nullptr : it->second;
+  }
+  bool has(int layer, const char* part) const { return look_up(layer, part) != nullptr; }
+
+  /// `rows` 0: as many as there are.
+  Result<const Module*> find(int layer, const char* part, std::int64_t rows,
+                             std::int64_t cols) const {
+    const Module* module = look_up(layer, part);
     if (!module || module->weight.rows <= 0)
-      return Error{"bad-file", "The checkpoint has no weight for " + name,
+      return Error{"bad-file",
+                   "The checkpoint has no weight for the part " + std::string(part) +
+                       (layer < 0 ? std::string() : " of layer " + std::to_string(layer)),
                    checkpoint_.path.string()};
     if (!module->weight.scheme.family)
       return Error{"unsupported",
-                   "The values of " + name + " are stored as " + module->weight.scheme.id +
+                   "The values of " + module->name + " are stored as " + module->weight.scheme.id +
                        ", which cannot be decoded",
                    checkpoint_.path.string()};
-    if (module->weight.rows != rows || module->weight.cols != cols)
+    if ((rows > 0 && module->weight.rows != rows) || module->weight.cols != cols)
       return Error{"bad-file",
-                   name + " has the shape " + std::to_string(module->weight.rows) + " x " +
+                   module->name + " has the shape " + std::to_string(module->weight.rows) + " x " +
                        std::to_string(module->weight.cols) + " where the configuration needs " +
                        std::to_string(rows) + " x " + std::to_string(cols),
                    checkpoint_.path.string()};
@@ -121,16 +149,30 @@ class Loader {
     return values;
   }
 
-  Result<void> vector(const std::string& name, std::int64_t size, std::vector<float>& out) {
-    TRY_ASSIGN(const Module* module, find(name, 1, size));
-    out = decoded(module->weight);
-    out_.bytes += out.size() * sizeof(float);
+  /// `size` 0: one head, or all heads together.
+  Result<void> norm(int layer, const char* part, std::int64_t size, bool required, Norm& out) {
+    const Module* stored = look_up(layer, part);
+    if (!stored && !required)
+      return {};
+    TRY_ASSIGN(const Module* module, find(layer, part, 1, size > 0 ? size : stored->weight.cols));
+    out.weight = decoded(module->weight);
+    if (checkpoint_.spec->norm_plus_one)
+      for (float& w : out.weight)
+        w += 1.0f;
+    if (module->bias.rows > 0)
+      out.bias = decoded(module->bias);
+    if (!out.bias.empty() && out.bias.size() != out.weight.size())
+      return Error{"bad-file", "The bias of " + module->name + " has the wrong length",
+                   checkpoint_.path.string()};
+    out_.bytes += (out.weight.size() + out.bias.size()) * sizeof(float);
     return {};
   }
 
-  Result<void> matrix(const std::string& name, std::int64_t rows, std::int64_t cols, bool product,
-                      Linear& out) {
-    TRY_ASSIGN(out.module, find(name, rows, cols));
+  Result<void> matrix(int layer, const char* part, std::int64_t rows, std::int64_t cols,
+                      bool product, Linear& out) {
+    TRY_ASSIGN(out.module, find(layer, part, rows, cols));
+    if (layer >= 0)
+      out_.largest = std::max(out_.largest, out.module->weight.rows * out.module->weight.cols);
     out.weight = &out.module->weight;
     if (options_.round_weights_to_f16) {
       out.own =
@@ -139,8 +181,8 @@ class Loader {
       out_.bytes += out.own->bytes();
     }
     if (out.module->bias.rows > 0) {
-      if (out.module->bias.cols != rows)
-        return Error{"bad-file", "The bias of " + name + " has the wrong length",
+      if (out.module->bias.cols != out.module->weight.rows)
+        return Error{"bad-file", "The bias of " + out.module->name + " has the wrong length",
                      checkpoint_.path.string()};
       out.bias = decoded(out.module->bias);
     }
@@ -177,6 +219,7 @@ class Loader {
   Compute& compute_;
   const EngineOptions& options_;
   DecoderWeights out_;
+  std::map<std::pair<int, std::string_view>, const Module*> parts_;
   std::int64_t with_int8_ = 0, without_int8_ = 0, clipped_ = 0;
 };
 

@@ -19,15 +19,24 @@ struct Linear {
   std::int64_t cols() const { return weight->cols; }
 };
 
+/// Weight (1 is added already where the model wants that) and bias; empty: not there.
+struct Norm {
+  std::vector<float> weight, bias;
+  explicit operator bool() const { return !weight.empty(); }
+};
+
+/// What a layer does follows from what it has: qkv instead of q, k and v; gate_up instead of gate
+/// and up; no gate at all.
 struct DecoderLayer {
-  std::vector<float> attention_norm, mlp_norm;
-  Linear q, k, v, o, gate, up, down;
+  Norm attention_norm, q_norm, k_norm, post_attention_norm, mlp_norm, post_mlp_norm;
+  Linear q, k, v, qkv, o, gate, up, gate_up, down;
+  std::int64_t window = 0;
 };
 
 struct DecoderWeights {
-  Linear embedding; ///< not loaded for products: rows are decoded
+  Linear embedding, positions; ///< not loaded for products: rows are decoded
   std::vector<DecoderLayer> layers;
-  std::vector<float> final_norm;
+  Norm final_norm;
   Linear head;
   std::uint64_t bytes = 0;  ///< beyond the map
   std::int64_t largest = 0; ///< values of the largest matrix of a block

@@ -44,12 +44,12 @@ std::string expression(const std::vector<const Module*>& modules) {
   for (const Module* module : modules) {
     const auto marked =
         module->layer < 0 ? std::string() : "." + std::to_string(module->layer) + ".";
-    const auto at = marked.empty() ? std::string::npos : module->name.find(marked);
+    const auto at = marked.empty() ? std::string::npos : module->hf_name().find(marked);
     if (at == std::string::npos)
-      alternatives.push_back(escaped(module->name));
+      alternatives.push_back(escaped(module->hf_name()));
     else
-      numbers[{escaped(module->name.substr(0, at + 1)),
-               escaped(module->name.substr(at + marked.size()))}]
+      numbers[{escaped(module->hf_name().substr(0, at + 1)),
+               escaped(module->hf_name().substr(at + marked.size()))}]
           .push_back(std::to_string(module->layer));
   }
   std::map<std::pair<std::string, std::string>, std::vector<std::string>> tails;
@@ -101,7 +101,7 @@ Json compressed_config(const Checkpoint& model) {
              module.weight.scheme.symmetric, module.activations != "none"}]
           .push_back(&module);
     else if (module.linear || module.role == "lm_head")
-      ignore.push_back(module.name);
+      ignore.push_back(module.hf_name());
   }
   const bool packed = std::any_of(kinds.begin(), kinds.end(),
                                   [](const auto& k) { return !k.first.int8_activations; });
@@ -115,7 +115,7 @@ Json compressed_config(const Checkpoint& model) {
     if (only)
       for (const auto* module : modules)
         if (module->role == "lm_head")
-          targets.push_back(module->name);
+          targets.push_back(module->hf_name());
     auto entry = group_entry(kind, targets);
     if (packed && plain)
       entry["format"] = kind.int8_activations ? "int-quantized" : "pack-quantized";

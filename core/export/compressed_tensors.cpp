@@ -100,7 +100,7 @@ void examine_fused(const std::vector<ExportModule>& modules, std::vector<Finding
 std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportModule>& modules) {
   std::vector<Finding> out;
   std::map<int, std::vector<std::string>> odd_bits, odd_asym;
-  std::vector<std::string> per_tensor, odd_groups, odd_columns;
+  std::vector<std::string> per_tensor, odd_groups, odd_columns, turned;
   std::size_t quantized = 0;
   for (const auto& module : modules) {
     if (module.source->tied_to_embedding)
@@ -118,6 +118,8 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
       odd_asym[bits].push_back(name);
     if (scheme.per_tensor)
       per_tensor.push_back(name);
+    if (module.source->transposed_in_hf)
+      turned.push_back(name);
     const auto group = scheme.group > 0 && scheme.group < module.source->weight.cols
                            ? scheme.group
                            : std::int64_t(0);
@@ -156,6 +158,13 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
   if (!odd_columns.empty())
     out.push_back(
         {Level::note, {}, "vLLM needs column counts that divide by 32: " + name_list(odd_columns)});
+  if (!turned.empty())
+    out.push_back(
+        {Level::warning,
+         {},
+         "These are no linear layers in the model's own class (Conv1D), so other programs "
+         "will not look for packed weights in them: " +
+             name_list(turned)});
   examine_fused(modules, out);
   examine_folder(model, out);
   return out;
@@ -213,11 +222,9 @@ TensorToWrite int8_tensor(const std::string& name, const QTensor& weight) {
 
 void add_module(const Module& module, std::vector<TensorToWrite>& out) {
   const auto& weight = module.weight;
-  const auto& name = module.name;
+  const auto& name = module.hf_name();
   if (!weight.scheme.quantized) {
-    const auto type = weight.scheme.float_type;
-    out.push_back(
-        float_tensor(name + ".weight", safetensors_dtype(type), module.shape, weight, type));
+    out.push_back(folder_tensor(module, weight.scheme.float_type));
   } else {
     const auto groups =
         compressed_group(weight) == 0 ? std::int64_t(1) : weight.cols / compressed_group(weight);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // GGUF v3 for llama.cpp and what is built on it. Integer weights whose groups are whole blocks are
 // repacked without loss; nothing is coded anew.
+#include "core/arch/rope.h"
 #include "core/export/tensors.h"
-#include "core/model/permute.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
@@ -128,10 +128,14 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
                    "GGUF does not store a KV cache scheme (keys " + model.kv_keys + ", values " +
                        model.kv_values +
                        "): give --cache-type-k and --cache-type-v to llama.cpp at run time"});
-  if (model.config.is_object() && model.config.value("sliding_window", Json()).is_number())
-    out.push_back({Level::note,
-                   {},
-                   "The sliding attention window is not stored: llama.cpp attends to everything"});
+  if (arch && model.spec) {
+    auto notes =
+        arch->gguf_notes ? arch->gguf_notes(*model.spec, model.config) : std::vector<std::string>();
+    for (auto& note : rope_to_gguf(arch->gguf_id, *model.spec).notes)
+      notes.push_back(std::move(note));
+    for (auto& note : notes)
+      out.push_back({Level::note, {}, std::move(note)});
+  }
   return out;
 }
 
@@ -157,14 +161,26 @@ void repack_row(const MatrixView& view, std::int64_t row, std::byte* out) {
   }
 }
 
-TensorToWrite weight_tensor(const std::string& name, const Module& module, bool permuted,
-                            std::int64_t head_dim) {
+using RowOf = std::function<std::int64_t(std::int64_t)>;
+
+TensorToWrite vector_tensor(const std::string& name, const QTensor& vector, const RowOf& row_of,
+                            float offset = 0) {
+  std::vector<std::byte> values(std::size_t(vector.cols) * 4);
+  std::vector<float> decoded(std::size_t(vector.cols));
+  const auto view = vector.view();
+  view.layout->decode(view, 0, 0, vector.cols, decoded.data());
+  for (std::int64_t i = 0; i < vector.cols; ++i)
+    store_float(FloatType::f32, values.data(), i,
+                decoded[std::size_t(row_of ? row_of(i) : i)] + offset);
+  return owned_tensor(name, "f32", {vector.cols}, std::move(values));
+}
+
+TensorToWrite weight_tensor(const std::string& name, const Module& module, const RowOf& row_of) {
   const auto& weight = module.weight;
   const auto type = holding(weight.scheme, module).type;
-  std::function<std::int64_t(std::int64_t)> row_of;
-  if (permuted)
-    row_of = [head_dim](std::int64_t row) { return hf_row_of_gguf(row, head_dim); };
   const auto shape = module.shape;
+  if (module.gguf_offset != 0 && shape.size() < 2)
+    return vector_tensor(name, weight, row_of, module.gguf_offset);
   for (const auto float_type : {FloatType::f32, FloatType::f16, FloatType::bf16})
     if (float_scheme(float_type).id == type)
       return float_tensor(name, type, shape, weight, float_type, row_of);
@@ -188,21 +204,9 @@ TensorToWrite weight_tensor(const std::string& name, const Module& module, bool 
       }};
 }
 
-TensorToWrite bias_tensor(const std::string& name, const QTensor& bias, bool permuted,
-                          std::int64_t head_dim) {
-  std::vector<std::byte> values(std::size_t(bias.cols) * 4);
-  std::vector<float> decoded(std::size_t(bias.cols));
-  const auto view = bias.view();
-  view.layout->decode(view, 0, 0, bias.cols, decoded.data());
-  for (std::int64_t i = 0; i < bias.cols; ++i)
-    store_float(FloatType::f32, values.data(), i,
-                decoded[std::size_t(permuted ? hf_row_of_gguf(i, head_dim) : i)]);
-  return owned_tensor(name, "f32", {bias.cols}, std::move(values));
-}
-
 Result<GgufMetadata> make_metadata(const ExportInput& input, const Arch& arch) {
   const auto& model = input.model;
-  GgufMetadata out{{"general.architecture", GgufValue::string(std::string(arch.id))},
+  GgufMetadata out{{"general.architecture", GgufValue::string(std::string(arch.gguf_id))},
                    {"general.type", GgufValue::string("model")},
                    {"general.name", GgufValue::string(input.name)}};
   // A GGUF source keeps what it says about itself: licence, authors, links.
@@ -228,6 +232,9 @@ Result<GgufMetadata> make_metadata(const ExportInput& input, const Arch& arch) {
 
   for (auto& entry : arch.gguf_metadata(*model.spec, model.config))
     out.push_back(std::move(entry));
+  if (model.spec->rope.dims > 0)
+    for (auto& entry : rope_to_gguf(arch.gguf_id, *model.spec).metadata)
+      out.push_back(std::move(entry));
 
   GgufMetadata tokenizer;
   for (const auto& entry : model.gguf)
@@ -253,20 +260,19 @@ Result<fs::path> write(const ExportInput& input) {
   TRY_ASSIGN(const auto metadata, make_metadata(input, *arch));
 
   std::vector<TensorToWrite> tensors;
-  // Scaling that differs by frequency goes into a tensor; one common factor into the metadata.
-  if (!spec.rope_factors.empty() && !find(metadata, std::string(arch->id) + ".rope.scaling.type"))
-    tensors.push_back(bytes_tensor("rope_freqs.weight", "f32",
-                                   {std::int64_t(spec.rope_factors.size())},
-                                   std::as_bytes(std::span(spec.rope_factors))));
+  // Scaling that differs by frequency goes into tensors; one common factor into the metadata.
+  for (const auto& [name, values] : rope_to_gguf(arch->gguf_id, spec).tensors) {
+    const auto bytes = std::as_bytes(std::span(values));
+    tensors.push_back(
+        owned_tensor(name, "f32", {std::int64_t(values.size())}, {bytes.begin(), bytes.end()}));
+  }
   for (const auto& name : arch->modules(spec)) {
     const auto* module = model.find_module(name.name);
-    if (!module || module->tied_to_embedding)
+    if (!module || module->tied_to_embedding || name.gguf.empty())
       continue;
-    tensors.push_back(
-        weight_tensor(name.gguf + ".weight", *module, name.permuted_in_gguf, spec.head_dim));
+    tensors.push_back(weight_tensor(name.gguf + ".weight", *module, name.hf_row_of_gguf));
     if (module->bias.rows > 0)
-      tensors.push_back(
-          bias_tensor(name.gguf + ".bias", module->bias, name.permuted_in_gguf, spec.head_dim));
+      tensors.push_back(vector_tensor(name.gguf + ".bias", module->bias, name.hf_row_of_gguf));
   }
   const auto file = input.name + "-" + input.label + ".gguf";
   TRY(write_gguf(input.folder / file, metadata, std::move(tensors), &input.feedback));

@@ -42,11 +42,10 @@ Result<fs::path> write(const ExportInput& input) {
     if (module.tied_to_embedding)
       continue;
     const auto type = module.weight.scheme.quantized ? common : module.weight.scheme.float_type;
-    tensors.push_back(float_tensor(module.name + ".weight", safetensors_dtype(type), module.shape,
-                                   module.weight, type));
+    tensors.push_back(folder_tensor(module, type));
     if (module.bias.rows > 0) {
       const auto bias_type = module.bias.scheme.float_type;
-      tensors.push_back(float_tensor(module.name + ".bias", safetensors_dtype(bias_type),
+      tensors.push_back(float_tensor(module.hf_name() + ".bias", safetensors_dtype(bias_type),
                                      {module.bias.cols}, module.bias, bias_type));
     }
   }

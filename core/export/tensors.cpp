@@ -2,6 +2,7 @@
 #include "core/export/tensors.h"
 
 #include "core/model/assemble.h"
+#include "core/model/transpose.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -41,8 +42,8 @@ OrderedJson manifest(const Checkpoint& model) {
   out["modules"] = OrderedJson::object();
   for (const auto& module : model.modules)
     if (module.weight.scheme.quantized && !module.tied_to_embedding)
-      out["modules"][module.name] = {{"scheme", module.weight.scheme.id},
-                                     {"activations", module.activations}};
+      out["modules"][module.hf_name()] = {{"scheme", module.weight.scheme.id},
+                                          {"activations", module.activations}};
   return out;
 }
 
@@ -89,6 +90,19 @@ TensorToWrite float_tensor(std::string name, std::string dtype, std::vector<std:
           [&weight, type, row_of = std::move(row_of)](OutputFile& file) {
             return write_rows(file, weight, type, row_of);
           }};
+}
+
+TensorToWrite folder_tensor(const Module& module, FloatType type) {
+  const auto name = module.hf_name() + ".weight";
+  if (!module.transposed_in_hf)
+    return float_tensor(name, safetensors_dtype(type), module.shape, module.weight, type);
+  const auto& weight = module.weight;
+  return {
+      name,
+      safetensors_dtype(type),
+      {weight.cols, weight.rows},
+      std::uint64_t(weight.rows * weight.cols) * float_size(type),
+      [&weight, type](OutputFile& file) { return file.write(transposed_values(weight, type)); }};
 }
 
 std::string safetensors_dtype(FloatType type) {

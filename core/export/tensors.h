@@ -18,6 +18,10 @@ TensorToWrite float_tensor(std::string name, std::string dtype, std::vector<std:
                            const QTensor& weight, FloatType type,
                            std::function<std::int64_t(std::int64_t)> row_of = {});
 
+/// A module's weight in a Hugging Face folder, as plain values of a float type: under its stored
+/// name, transposed where its class wants that.
+TensorToWrite folder_tensor(const Module& module, FloatType type);
+
 /// Writes `rows` rows of `row_bytes` bytes that `make_row` fills, some MiB at a time and several
 /// rows at once.
 Result<void> write_in_pieces(OutputFile& file, std::int64_t rows, std::size_t row_bytes,

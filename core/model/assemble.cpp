@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/model/assemble.h"
 
+#include "core/model/transpose.h"
+
 #include <algorithm>
+#include <array>
 #include <map>
 #include <set>
 
@@ -67,6 +70,18 @@ void assemble_by_name(Checkpoint& checkpoint, std::vector<Module> found) {
   checkpoint.modules = std::move(found);
 }
 
+bool ends_with(std::string_view text, std::string_view tail) {
+  return text.size() >= tail.size() && text.substr(text.size() - tail.size()) == tail;
+}
+
+/// Constants that old programs stored beside the weights: masks and frequencies.
+bool is_buffer(std::string_view tensor) {
+  static constexpr std::array tails{".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias",
+                                    ".attention.bias", ".attention.masked_bias"};
+  return std::any_of(tails.begin(), tails.end(),
+                     [&](std::string_view tail) { return ends_with(tensor, tail); });
+}
+
 class Assembler {
  public:
   Assembler(Checkpoint& checkpoint, std::vector<Module> found,
@@ -76,6 +91,7 @@ class Assembler {
   void run(const Arch& arch, ModelSpec spec) {
     for (std::size_t i = 0; i < found_.size(); ++i)
       index_.emplace(found_[i].name, i);
+    rename(arch.modules(spec));
     tie(arch, spec);
     const auto expected = arch.modules(spec);
     for (const auto& name : expected)
@@ -86,11 +102,19 @@ class Assembler {
       assemble_by_name(checkpoint_, std::move(found_));
       return;
     }
+    auto& others = checkpoint_.others;
+    others.erase(std::remove_if(others.begin(), others.end(),
+                                [](const StoredTensor& t) { return is_buffer(t.name); }),
+                 others.end());
     for (const auto& name : expected)
       take(name);
     for (auto& module : found_)
       if (!taken_.count(module.name))
-        drop(module.name);
+        drop(module.hf_name());
+    if (transposed_ > 0)
+      checkpoint_.notes.push_back(std::to_string(transposed_) +
+                                  " bytes of matrices that are stored as [in, out] were turned to "
+                                  "[out, in] in memory");
     if (checkpoint_.why_not_runnable.empty())
       checkpoint_.spec = std::move(spec);
   }
@@ -101,18 +125,75 @@ class Assembler {
     return it == index_.end() ? nullptr : &found_[it->second];
   }
 
+  /// Names with another prefix than expected ("h.0" for "transformer.h.0", "language_model.model."
+  /// for "model.") get the expected one.
+  void rename(const std::vector<ModuleName>& expected) {
+    const auto first = std::find_if(expected.begin(), expected.end(),
+                                    [](const ModuleName& name) { return name.layer == 0; });
+    if (first == expected.end() || look_up(first->name))
+      return;
+    auto at = first->name.find(".0."); // the list of layers before it belongs to the tail
+    at = at == std::string::npos ? at : first->name.rfind('.', at - 1);
+    const auto wanted = at == std::string::npos ? std::string() : first->name.substr(0, at + 1);
+    const auto tail = first->name.substr(wanted.size());
+    std::optional<std::string> prefix;
+    for (const auto& module : found_) {
+      if (!ends_with(module.name, tail))
+        continue;
+      const auto candidate = module.name.substr(0, module.name.size() - tail.size());
+      const bool whole = candidate.empty() || candidate.back() == '.';
+      const auto rank = [](const std::string& p) { // text models before other towers
+        return std::pair(p.find("language_model") == std::string::npos, p.size());
+      };
+      if (whole && (!prefix || rank(candidate) < rank(*prefix)))
+        prefix = candidate;
+    }
+    if (!prefix)
+      return;
+    std::size_t renamed = 0;
+    const auto give = [&](const std::string& old_name, const std::string& name) {
+      const auto it = index_.find(old_name);
+      if (it == index_.end() || index_.count(name))
+        return;
+      Module& module = found_[it->second];
+      module.stored_name = old_name;
+      module.name = name;
+      index_.emplace(name, it->second);
+      index_.erase(old_name);
+      ++renamed;
+    };
+    for (const auto& name : expected) {
+      if (name.name.rfind(wanted, 0) == 0) {
+        give(*prefix + name.name.substr(wanted.size()), name.name);
+        continue;
+      }
+      for (std::size_t end = 0; end != std::string::npos && !look_up(name.name);
+           end = prefix->find('.', end)) { // "language_model.lm_head"
+        if (end > 0)
+          ++end;
+        give(prefix->substr(0, end) + name.name, name.name);
+        if (end >= prefix->size())
+          break;
+      }
+    }
+    checkpoint_.notes.push_back(std::to_string(renamed) + " modules are stored as \"" + *prefix +
+                                "...\" and named as \"" + wanted +
+                                "...\" here; exports to folders keep the stored names");
+  }
+
   /// Settles whether the head has a weight of its own.
   void tie(const Arch& arch, ModelSpec& spec) {
     std::string embedding, head;
     for (const auto& name : arch.modules(spec)) {
-      if (name.role == "embedding")
+      if (name.part == "embedding")
         embedding = name.name;
-      if (name.role == "lm_head")
+      if (name.part == "head")
         head = name.name;
     }
     if (spec.tied_head && !look_up(embedding) && look_up(head)) {
       Module* module = look_up(head);
       module->name = embedding;
+      module->stored_name.clear();
       index_[embedding] = index_[head];
       index_.erase(head);
       checkpoint_.notes.push_back("Only " + head + ".weight is stored and the embedding is tied " +
@@ -134,38 +215,57 @@ class Assembler {
         problems_.push_back(expected.name + ".weight is missing");
       return;
     }
-    if (module->shape != expected.shape)
+    auto shape = expected.shape;
+    if (stored_transposed(expected, *module))
+      std::reverse(shape.begin(), shape.end());
+    if (module->shape != shape)
       problems_.push_back(expected.name + ".weight has the shape " + shape_text(module->shape) +
-                          " instead of " + shape_text(expected.shape));
+                          " instead of " + shape_text(shape));
     else if (!module->weight.scheme.family)
       ++undecodable_[module->weight.scheme.id];
     if (expected.bias && module->bias.rows == 0)
       problems_.push_back(expected.name + ".bias is missing");
   }
 
+  /// Packed weights are stored as linear layers, [out, in], whatever the class.
+  bool stored_transposed(const ModuleName& expected, const Module& module) const {
+    return expected.transposed_in_hf && checkpoint_.format != "gguf" &&
+           !module.weight.scheme.quantized;
+  }
+
   void take(const ModuleName& expected) {
     Module* stored = look_up(expected.name);
     Module module;
-    if (stored && !(expected.role == "lm_head" && expected.optional)) {
+    const bool tied = expected.part == "head" && expected.optional;
+    if (!stored && !tied)
+      return; // optional, and not there
+    if (stored && !tied) {
       module = std::move(*stored);
       module.name = expected.name;
       taken_.insert(expected.name);
       if (!expected.bias && module.bias.rows > 0) {
         module.bias = QTensor();
-        drop_tensor(expected.name + ".bias");
+        drop_tensor(module.hf_name() + ".bias");
       }
-    } else { // a tied head
+      if (stored_transposed(expected, module)) {
+        module.weight = transposed(module.weight);
+        transposed_ += module.weight.bytes();
+      }
+    } else {
       module.name = expected.name;
       module.tied_to_embedding = true;
       for (const auto& other : checkpoint_.modules)
-        if (other.role == "embedding")
+        if (other.part == "embedding")
           module.weight = view_of(other.weight);
     }
     module.shape = expected.shape;
     module.role = expected.role;
+    module.part = expected.part;
     module.layer = expected.layer;
-    module.linear =
-        expected.shape.size() == 2 && expected.role != "embedding" && !module.tied_to_embedding;
+    module.transposed_in_hf = expected.transposed_in_hf;
+    module.gguf_offset = expected.gguf_offset;
+    module.linear = expected.shape.size() == 2 && expected.part != "embedding" &&
+                    expected.part != "positions" && !module.tied_to_embedding;
     checkpoint_.modules.push_back(std::move(module));
   }
 
@@ -204,6 +304,7 @@ class Assembler {
   std::set<std::string> taken_;
   std::vector<std::string> problems_;
   std::map<std::string, int> undecodable_; ///< weights by type
+  std::uint64_t transposed_ = 0;           ///< bytes
 };
 
 } // namespace
@@ -291,13 +392,6 @@ void assemble(Checkpoint& checkpoint, std::vector<Module> found,
     Assembler(checkpoint, std::move(found), tensors).run(*arch, std::move(*spec));
   }
   note_others(checkpoint);
-  if (checkpoint.spec) {
-    const auto window = checkpoint.config.find("sliding_window");
-    if (window != checkpoint.config.end() && window->is_number_integer() &&
-        window->get<std::int64_t>() == checkpoint.spec->context)
-      checkpoint.notes.push_back("Attention slides over a window of " + window->dump() +
-                                 " tokens; runs are exact up to that length");
-  }
 }
 
 void note_others(Checkpoint& checkpoint) {

@@ -31,6 +31,13 @@ const Module* Checkpoint::find_module(std::string_view module_name) const {
   return nullptr;
 }
 
+const Module* Checkpoint::find_part(int layer, std::string_view part) const {
+  for (const auto& module : modules)
+    if (module.layer == layer && module.part == part)
+      return &module;
+  return nullptr;
+}
+
 std::int64_t Checkpoint::parameters() const {
   std::int64_t total = 0;
   for (const auto& module : modules)

@@ -18,7 +18,9 @@ namespace bitlathe {
 /// (float schemes for unquantized ones), in Hugging Face row order (GGUF q/k rows are un-permuted
 /// when read).
 struct Module {
-  std::string name; ///< "model.layers.3.mlp.down_proj"
+  std::string name;        ///< "model.layers.3.mlp.down_proj"
+  std::string stored_name; ///< in its Hugging Face container, when that differs; else empty
+  std::string part;        ///< for the engine: see ModuleName; empty in unknown architectures
   std::string
       role; ///< "embedding", "q_proj", ..., "norm", "lm_head"; "linear"/"other" by shape if unknown
   int layer = -1;                   ///< block index, -1 outside blocks
@@ -28,6 +30,8 @@ struct Module {
   QTensor bias;                     ///< 1 x out when rows > 0
   std::string activations = "none"; ///< activation scheme stored with the checkpoint
   bool linear = false;              ///< a matrix used in a product: quantizable by default
+  bool transposed_in_hf = false;    ///< Hugging Face folders store the weight as [in, out]
+  float gguf_offset = 0;            ///< what GGUF files add to the values
   bool tied_to_embedding = false;   ///< lm_head without a tensor of its own: `weight` is a view of
                                     ///< the embedding's and counts there
 
@@ -35,6 +39,8 @@ struct Module {
     return tied_to_embedding ? 0 : weight.rows * weight.cols + bias.cols * bias.rows;
   }
   std::uint64_t bytes() const { return tied_to_embedding ? 0 : weight.bytes() + bias.bytes(); }
+  /// The name in Hugging Face containers.
+  const std::string& hf_name() const { return stored_name.empty() ? name : stored_name; }
   /// "BF16", "I4", "q4_0": how info shows the type.
   std::string dtype() const;
 };
@@ -60,6 +66,8 @@ struct Checkpoint {
       side_files; ///< tokenizer.json, generation_config.json, ...: copied by exports
 
   const Module* find_module(std::string_view module_name) const;
+  /// The module that is `part` of a layer (-1: outside of blocks), or nullptr.
+  const Module* find_part(int layer, std::string_view part) const;
   std::int64_t parameters() const;
   std::uint64_t bytes() const;
   bool quantized() const; ///< any module with a quantized scheme

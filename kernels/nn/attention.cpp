@@ -30,7 +30,7 @@ struct Shape {
   const float* q;
   std::int64_t first, tokens, heads, window, head_dim, group;
   const KvCache* cache;
-  float scale;
+  float scale, softcap;
 
   std::int64_t lowest(std::int64_t t) const {
     return window > 0 ? std::max<std::int64_t>(0, first + t + 1 - window) : 0;
@@ -61,7 +61,13 @@ void run(const Shape& s, std::int64_t kv_head, std::int64_t token, std::int64_t 
         continue;
       k.dot_rows(s.q + (t * s.heads + head) * dim, decoded.data() + begin * dim, dim, end - begin,
                  dim, row + begin);
-      const float found = k.largest(row + begin, end - begin) * s.scale;
+      float scale = s.scale;
+      if (s.softcap > 0) {
+        for (std::int64_t i = begin; i < end; ++i)
+          row[i] = s.softcap * std::tanh(row[i] * s.scale / s.softcap);
+        scale = 1;
+      }
+      const float found = k.largest(row + begin, end - begin) * scale;
       const float largest = std::max(partial[r].max, found);
       const float correction = std::exp(partial[r].max - largest);
       if (correction != 1.0f) {
@@ -70,7 +76,7 @@ void run(const Shape& s, std::int64_t kv_head, std::int64_t token, std::int64_t 
           acc[r * dim + i] *= correction;
       }
       partial[r].max = largest;
-      partial[r].sum += k.exp_sum(row + begin, end - begin, s.scale, largest);
+      partial[r].sum += k.exp_sum(row + begin, end - begin, scale, largest);
     }
     decode_kv_rows(cache.value_layout, cache.values.data() + at * cache.value_layout.row_bytes, n,
                    decoded.data());
@@ -82,10 +88,10 @@ void run(const Shape& s, std::int64_t kv_head, std::int64_t token, std::int64_t 
 } // namespace
 
 void attention(const float* q, std::int64_t first, std::int64_t tokens, std::int64_t heads,
-               const KvCache& cache, float scale, float* out, std::int64_t window) {
+               const KvCache& cache, float scale, float* out, std::int64_t window, float softcap) {
   assert(heads % cache.kv_heads == 0 && first + tokens <= cache.capacity);
   Shape s{q,      first, tokens, heads, window, cache.key_layout.head_dim, heads / cache.kv_heads,
-          &cache, scale};
+          &cache, scale, softcap};
   const std::int64_t dim = s.head_dim, kv_heads = cache.kv_heads;
   const std::int64_t step = std::max<std::int64_t>(1, task_rows / s.group);
   const std::int64_t token_blocks = (tokens + step - 1) / step;

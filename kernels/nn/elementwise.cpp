@@ -5,6 +5,7 @@
 #include "kernels/nn/nn.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace bitlathe {
 
@@ -41,6 +42,12 @@ void gelu_mul(const float* gate, const float* up, std::int64_t n, float* out) {
 void gelu_tanh_mul(const float* gate, const float* up, std::int64_t n, float* out) {
   activate(cpu::act_gelu_tanh, gate, up, n, out);
 }
+void gelu_quick_mul(const float* gate, const float* up, std::int64_t n, float* out) {
+  activate(cpu::act_gelu_quick, gate, up, n, out);
+}
+void relu_mul(const float* gate, const float* up, std::int64_t n, float* out) {
+  activate(cpu::act_relu, gate, up, n, out);
+}
 void gelu(const float* x, std::int64_t n, float* out) {
   activate(cpu::act_gelu, x, nullptr, n, out);
 }
@@ -55,6 +62,9 @@ void silu(const float* x, std::int64_t n, float* out) {
 }
 void relu(const float* x, std::int64_t n, float* out) {
   activate(cpu::act_relu, x, nullptr, n, out);
+}
+void softcap(float* x, std::int64_t n, float cap) {
+  each(n, dear, [=](std::int64_t i) { x[i] = cap * std::tanh(x[i] / cap); });
 }
 void add(const float* a, const float* b, std::int64_t n, float* out) {
   each(n, cheap, [=](std::int64_t i) { out[i] = a[i] + b[i]; });

@@ -64,7 +64,8 @@ void layer_norm(const float* x, const float* weight, const float* bias, std::int
   });
 }
 
-Rope::Rope(std::int64_t rotary, double theta, std::span<const float> factors) {
+Rope::Rope(std::int64_t rotary, double theta, std::span<const float> factors, float scale)
+    : scale_(double(scale)) {
   frequency_.resize(std::size_t(rotary / 2));
   for (std::size_t i = 0; i < frequency_.size(); ++i) {
     frequency_[i] = std::pow(theta, -2.0 * double(i) / double(rotary));
@@ -83,8 +84,8 @@ void Rope::prepare(std::int64_t first, std::int64_t tokens) {
     for (std::int64_t t = begin; t < end; ++t)
       for (std::int64_t i = 0; i < pairs; ++i) {
         const double angle = double(first + t) * frequency_[std::size_t(i)];
-        cos_[std::size_t(t * pairs + i)] = float(std::cos(angle));
-        sin_[std::size_t(t * pairs + i)] = float(std::sin(angle));
+        cos_[std::size_t(t * pairs + i)] = float(std::cos(angle) * scale_);
+        sin_[std::size_t(t * pairs + i)] = float(std::sin(angle) * scale_);
       }
   });
   first_ = first;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // GGUF files, whole or split into parts. Tensors keep their blocks; only the rows of query and key
 // matrices are put back into Hugging Face order.
+#include "core/arch/rope.h"
 #include "core/model/assemble.h"
-#include "core/model/permute.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
@@ -84,25 +84,36 @@ Result<GgufFile> read_parts(const fs::path& path) {
 }
 
 /// Rows in Hugging Face order, in memory of their own.
-void unpermute(QTensor& tensor, std::int64_t head_dim, std::uint64_t& copied) {
+void unpermute(QTensor& tensor, const ModuleName& name, std::uint64_t& copied) {
   const bool vector = tensor.rows == 1; // a bias
   const auto rows = vector ? tensor.cols : tensor.rows;
-  if (rows == 0 || rows % head_dim != 0)
-    return;
+  if (rows == 0 || name.shape.empty() || rows != name.shape[0])
+    return; // a wrong shape is reported later
   const auto stride = tensor.codes.size() / std::size_t(rows);
   tensor.owned_codes.resize(tensor.codes.size());
   for (std::int64_t row = 0; row < rows; ++row)
-    std::memcpy(tensor.owned_codes.data() + std::size_t(hf_row_of_gguf(row, head_dim)) * stride,
+    std::memcpy(tensor.owned_codes.data() + std::size_t(name.hf_row_of_gguf(row)) * stride,
                 tensor.codes.data() + std::size_t(row) * stride, stride);
   copied += tensor.owned_codes.size();
   tensor.keep_alive.reset();
   tensor.own();
 }
 
-struct Mapping {
-  std::map<std::string, ModuleName> by_stem;
-  std::int64_t head_dim = 0;
-};
+/// The values of a vector minus what GGUF files add to them.
+void subtract(QTensor& tensor, float offset) {
+  std::vector<float> values(std::size_t(tensor.cols));
+  const auto view = tensor.view();
+  view.layout->decode(view, 0, 0, tensor.cols, values.data());
+  QTensor out;
+  out.scheme = float_scheme(FloatType::f32);
+  out.rows = 1;
+  out.cols = tensor.cols;
+  out.owned_codes.resize(values.size() * sizeof(float));
+  for (std::int64_t i = 0; i < tensor.cols; ++i)
+    store_float(FloatType::f32, out.owned_codes.data(), i, values[std::size_t(i)] - offset);
+  out.own();
+  tensor = std::move(out);
+}
 
 bool split_suffix(const std::string& name, std::string& stem, std::string& suffix) {
   const auto dot = name.rfind('.');
@@ -135,7 +146,7 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& given) {
     if (candidate->match_gguf(file.metadata))
       arch = candidate;
   checkpoint->config = Json{{"model_type", text("general.architecture")}};
-  Mapping mapping;
+  std::map<std::string, ModuleName> by_stem;
   if (file.tensors.empty()) {
     checkpoint->why_not_runnable = "The file holds a vocabulary only, and no tensors";
   } else if (arch) {
@@ -146,8 +157,7 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& given) {
       checkpoint->config = std::move(*config);
       if (const auto spec = arch->spec(checkpoint->config, where)) {
         for (auto& name : arch->modules(*spec))
-          mapping.by_stem.emplace(name.gguf, name);
-        mapping.head_dim = spec->head_dim;
+          by_stem.emplace(name.gguf, name);
       }
     }
   }
@@ -168,16 +178,18 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& given) {
       const bool named = split_suffix(stored.name, stem, suffix);
       if ((named && suffix == "bias") != biases)
         continue;
-      if (stored.name == "rope_freqs.weight" && checkpoint->config.contains("rope_scaling"))
+      if (is_rope_tensor(stored.name) && checkpoint->config.contains("rope_scaling"))
         continue; // read into the configuration
-      const auto known = mapping.by_stem.find(stem);
-      const auto* name = named && known != mapping.by_stem.end() ? &known->second : nullptr;
+      const auto known = by_stem.find(stem);
+      const auto* name = named && known != by_stem.end() ? &known->second : nullptr;
       StoredTensor tensor = stored;
       if (name)
         tensor.name = name->name + "." + suffix;
       QTensor weight = plain_weight(tensor);
-      if (name && name->permuted_in_gguf && weight.scheme.family && mapping.head_dim > 0)
-        unpermute(weight, mapping.head_dim, copied);
+      if (name && name->hf_row_of_gguf && weight.scheme.family)
+        unpermute(weight, *name, copied);
+      if (name && name->gguf_offset != 0 && weight.scheme.family && weight.rows == 1)
+        subtract(weight, name->gguf_offset);
       const auto module_name = tensor.name.substr(0, tensor.name.rfind('.'));
       if (named && !biases) {
         Module module;

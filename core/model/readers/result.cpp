@@ -65,7 +65,7 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   }
   for (Module& head : checkpoint->modules) // a tied head follows its embedding
     for (const Module& embedding : checkpoint->modules)
-      if (head.tied_to_embedding && embedding.role == "embedding") {
+      if (head.tied_to_embedding && embedding.part == "embedding") {
         head.weight.scheme = embedding.weight.scheme;
         head.weight.codes = embedding.weight.codes;
         head.weight.scales = embedding.weight.scales;

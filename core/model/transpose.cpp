@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/model/transpose.h"
+
+#include "kernels/base/parallel.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace bitlathe {
+
+namespace {
+
+/// Tiles keep both sides within the caches.
+template <class T>
+void exchange(const std::byte* in, std::byte* out, std::int64_t rows, std::int64_t cols) {
+  constexpr std::int64_t tile = 64;
+  parallel_for((cols + tile - 1) / tile, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t c0 = begin * tile; c0 < std::min(end * tile, cols); c0 += tile)
+      for (std::int64_t r0 = 0; r0 < rows; r0 += tile)
+        for (std::int64_t c = c0; c < std::min(c0 + tile, cols); ++c)
+          for (std::int64_t r = r0; r < std::min(r0 + tile, rows); ++r)
+            std::memcpy(out + (c * rows + r) * std::int64_t(sizeof(T)),
+                        in + (r * cols + c) * std::int64_t(sizeof(T)), sizeof(T));
+  });
+}
+
+void exchange(FloatType type, const std::byte* in, std::byte* out, std::int64_t rows,
+              std::int64_t cols) {
+  if (float_size(type) == 4)
+    exchange<std::uint32_t>(in, out, rows, cols);
+  else
+    exchange<std::uint16_t>(in, out, rows, cols);
+}
+
+} // namespace
+
+QTensor transposed(const QTensor& weight) {
+  QTensor out;
+  out.scheme = weight.scheme;
+  out.rows = weight.cols;
+  out.cols = weight.rows;
+  out.owned_codes.resize(weight.codes.size());
+  exchange(weight.scheme.float_type, weight.codes.data(), out.owned_codes.data(), weight.rows,
+           weight.cols);
+  out.own();
+  return out;
+}
+
+std::vector<std::byte> transposed_values(const QTensor& weight, FloatType type) {
+  std::vector<std::byte> out(std::size_t(weight.rows * weight.cols) * float_size(type));
+  if (!weight.scheme.quantized && weight.scheme.float_type == type) {
+    exchange(type, weight.codes.data(), out.data(), weight.rows, weight.cols);
+    return out;
+  }
+  std::vector<std::byte> plain(out.size());
+  const MatrixView view = weight.view();
+  parallel_for(weight.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> values(static_cast<std::size_t>(weight.cols));
+    for (std::int64_t row = begin; row < end; ++row) {
+      view.layout->decode(view, row, 0, weight.cols, values.data());
+      for (std::int64_t col = 0; col < weight.cols; ++col)
+        store_float(type, plain.data(), row * weight.cols + col, values[std::size_t(col)]);
+    }
+  });
+  exchange(type, plain.data(), out.data(), weight.rows, weight.cols);
+  return out;
+}
+
+} // namespace bitlathe
