@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Opening checkpoints: the models that must run, and everything that can be wrong with a folder.
+#include "core/export/exporter.h"
 #include "core/model/checkpoint.h"
 #include "tests/support.h"
 
@@ -8,6 +9,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <set>
 
 using namespace bitlathe;
 
@@ -104,6 +106,8 @@ class TestCheckpoint : public QObject {
   void not_runnable_but_inspectable();
   void unknown_architecture();
   void unused_tensors();
+  void other_prefixes_data();
+  void other_prefixes();
   void single_file();
   void errors();
 };
@@ -223,6 +227,21 @@ void TestCheckpoint::rope_scaling() {
   const double smooth = (8192 / (2 * 3.14159265358979 * std::sqrt(500000.0)) - 1) / 3;
   QCOMPARE(opened(path_of(dir) / "between")->spec->rope.factors[1],
            float(1 / ((1 - smooth) / 8 + smooth)));
+  QVERIFY(noted(*llama3, "llama3, factor 8"));
+
+  // One entry per kind of layer, and an older kind with settings of its own.
+  config["rope_parameters"] = {{"full_attention", {{"rope_theta", 7.0}}}};
+  make_model(path_of(dir) / "nested", config, tiny_tensors());
+  QCOMPARE(opened(path_of(dir) / "nested")->spec->rope.theta, 7.0f);
+  config.erase("rope_parameters");
+  config["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}, {"attention_factor", 1.5}};
+  make_model(path_of(dir) / "yarn", config, tiny_tensors());
+  const auto yarn = opened(path_of(dir) / "yarn");
+  QCOMPARE(yarn->spec->rope.attention_factor, 1.5f);
+  QCOMPARE(yarn->spec->rope.original_context, yarn->spec->context);
+  config["rope_scaling"] = {{"type", "dynamic"}, {"factor", 2.0}};
+  make_model(path_of(dir) / "dynamic", config, tiny_tensors());
+  QCOMPARE(opened(path_of(dir) / "dynamic")->spec->rope.dynamic_factor, 2.0f);
 }
 
 void TestCheckpoint::not_runnable_but_inspectable_data() {
@@ -357,6 +376,54 @@ void TestCheckpoint::unused_tensors() {
   QVERIFY(doubles->why_not_runnable.find("f64") != std::string::npos);
   QCOMPARE(doubles->modules.size(), std::size_t(12));
   QCOMPARE(doubles->modules[0].dtype(), std::string("F64"));
+}
+
+void TestCheckpoint::other_prefixes_data() {
+  QTest::addColumn<QString>("model"); ///< instead of "model."
+  QTest::addColumn<QString>("head");  ///< before "lm_head"
+  QTest::newRow("bare") << ""
+                        << "";
+  QTest::newRow("text part") << "language_model.model."
+                             << "language_model.";
+  QTest::newRow("text part, later") << "model.language_model."
+                                    << "";
+  QTest::newRow("deeper") << "thinker.model."
+                          << "thinker.";
+}
+
+void TestCheckpoint::other_prefixes() {
+  QFETCH(QString, model);
+  QFETCH(QString, head);
+  QTemporaryDir dir;
+  auto tensors = tiny_tensors();
+  for (auto& tensor : tensors)
+    tensor.name = tensor.name.rfind("model.", 0) == 0 ? model.toStdString() + tensor.name.substr(6)
+                                                      : head.toStdString() + tensor.name;
+  // Another tower whose layers are called alike.
+  tensors.push_back(zeros("vision_tower.layers.0.input_layernorm.weight", "BF16", {8}));
+  make_model(path_of(dir) / "in", tiny_config(), tensors);
+  const auto opened_model = opened(path_of(dir) / "in");
+  QVERIFY2(opened_model->spec.has_value(), opened_model->why_not_runnable.c_str());
+  const auto* q = opened_model->find_module("model.layers.0.self_attn.q_proj");
+  QVERIFY(q);
+  QCOMPARE(q->hf_name(), model.toStdString() + "layers.0.self_attn.q_proj");
+  QVERIFY(q == opened_model->find_part(0, "q"));
+  QVERIFY(opened_model->find_module("lm_head"));
+  QVERIFY(!opened_model->find_module("lm_head")->tied_to_embedding);
+  QCOMPARE(opened_model->others.size(), std::size_t(1));
+  QVERIFY(noted(*opened_model, "vision_tower"));
+  QVERIFY(noted(*opened_model, "\"" + model.toStdString() + "...\""));
+  Feedback feedback; // exports keep the names of the source
+  const auto out = run_export(*opened_model, *find_exporter("safetensors"),
+                              {path_of(dir) / "out", "tiny", false}, feedback);
+  QVERIFY2(out.ok(), out.ok() ? "" : out.error().text().c_str());
+  const auto written = read_safetensors_folder(path_of(dir) / "out");
+  std::set<std::string> before, after;
+  for (const auto& tensor : tensors)
+    before.insert(tensor.name);
+  for (const auto& tensor : written->tensors)
+    after.insert(tensor.name);
+  QVERIFY(before == after);
 }
 
 void TestCheckpoint::single_file() {

@@ -19,6 +19,7 @@ double largest_difference(const std::vector<float>& a, const std::vector<double>
 
 struct Case {
   std::int64_t first, tokens, heads, kv_heads, head_dim, window;
+  double softcap = 0;
 };
 
 /// Attention in f64 over what the cache really holds.
@@ -39,7 +40,8 @@ std::vector<double> slow_attention(const std::vector<float>& q, const Case& c, c
         for (std::int64_t i = 0; i < c.head_dim; ++i)
           dot += double(q[std::size_t((t * c.heads + h) * c.head_dim + i)]) *
                  double(key[std::size_t(i)]);
-        score.push_back(dot * scale);
+        score.push_back(c.softcap > 0 ? c.softcap * std::tanh(dot * scale / c.softcap)
+                                      : dot * scale);
       }
       const double top = *std::max_element(score.begin(), score.end());
       double sum = 0;
@@ -127,6 +129,12 @@ void TestNn::rope() {
   for (const std::int64_t t : {2, 0, 1})
     rope.apply(single.data() + t * heads * head_dim, first + t, 1, heads, head_dim);
   QVERIFY(single == x);
+
+  auto scaled = start; // cosine and sine times 1.25, and only of what turns
+  Rope(rotary, 10000, factors, 1.25f).apply(scaled.data(), first, tokens, heads, head_dim);
+  for (std::size_t i = 0; i < want.size(); ++i)
+    want[i] *= std::int64_t(i) % head_dim < rotary ? 1.25 : 1.0;
+  QVERIFY(largest_difference(scaled, want) < 1e-6);
 }
 
 void TestNn::activations() {
@@ -163,6 +171,16 @@ void TestNn::activations() {
   QVERIFY(check([&](float* o) { silu_mul(x.data(), up.data(), n, o); }, times(silu_d), 2e-6));
   QVERIFY(check([&](float* o) { gelu_mul(x.data(), up.data(), n, o); }, times(gelu_d), 2e-6, 2e-6));
   QVERIFY(check([&](float* o) { gelu_tanh_mul(x.data(), up.data(), n, o); }, times(tanh_d), 1e-5));
+  QVERIFY(
+      check([&](float* o) { gelu_quick_mul(x.data(), up.data(), n, o); }, times(quick_d), 2e-6));
+  QVERIFY(check([&](float* o) { relu_mul(x.data(), up.data(), n, o); },
+                [](double v, double u) { return std::max(v, 0.0) * u; }, 2e-6));
+  QVERIFY(check(
+      [&](float* o) {
+        std::copy(x.begin(), x.end(), o);
+        softcap(o, n, 30);
+      },
+      [](double v, double) { return 30 * std::tanh(v / 30); }, 2e-6));
   std::vector<float> out(x.size());
   relu(x.data(), n, out.data());
   QCOMPARE(out[3], 88.0f);
@@ -225,7 +243,7 @@ void TestNn::attentionMatches_data() {
   QTest::addColumn<QString>("kv");
   QTest::addColumn<int>("shape");
   for (const auto id : kv_layout_ids())
-    for (int shape = 0; shape < 7; ++shape)
+    for (int shape = 0; shape < 9; ++shape)
       QTest::addRow("%s %d", std::string(id).c_str(), shape)
           << QString::fromStdString(std::string(id)) << shape;
 }
@@ -233,10 +251,13 @@ void TestNn::attentionMatches_data() {
 void TestNn::attentionMatches() {
   QFETCH(QString, kv);
   QFETCH(int, shape);
-  const Case cases[] = {{0, 1, 4, 2, 32, 0},    {0, 37, 8, 2, 64, 0},  {700, 1, 8, 4, 32, 0},
-                        {1100, 3, 4, 1, 32, 0}, {63, 70, 6, 6, 32, 0}, {200, 40, 4, 2, 32, 50},
-                        {900, 2, 4, 2, 64, 600}};
+  const Case cases[] = {
+      {0, 1, 4, 2, 32, 0},     {0, 37, 8, 2, 64, 0},    {700, 1, 8, 4, 32, 0},
+      {1100, 3, 4, 1, 32, 0},  {63, 70, 6, 6, 32, 0},   {200, 40, 4, 2, 32, 50},
+      {900, 2, 4, 2, 64, 600}, {90, 5, 4, 2, 33, 0, 3}, {600, 3, 4, 4, 32, 70, 1.5}};
   const Case& c = cases[shape];
+  if (!kv_layout(kv.toStdString(), c.head_dim))
+    QSKIP("this storage does not take such heads");
   const std::int64_t positions = c.first + c.tokens;
   auto cache =
       KvCache::create(kv.toStdString(), kv.toStdString(), c.kv_heads, c.head_dim, positions + 3);
@@ -247,12 +268,14 @@ void TestNn::attentionMatches() {
   cache->store(0, positions, k.data(), v.data());
   const float scale = 1.0f / std::sqrt(float(c.head_dim));
   std::vector<float> out(q.size());
-  attention(q.data(), c.first, c.tokens, c.heads, *cache, scale, out.data(), c.window);
+  attention(q.data(), c.first, c.tokens, c.heads, *cache, scale, out.data(), c.window,
+            float(c.softcap));
   const double worst = largest_difference(out, slow_attention(q, c, *cache, double(scale)));
   QVERIFY2(worst < 2e-5, qPrintable(QString::number(worst)));
   std::vector<float> again(q.size());
   set_thread_count(1);
-  attention(q.data(), c.first, c.tokens, c.heads, *cache, scale, again.data(), c.window);
+  attention(q.data(), c.first, c.tokens, c.heads, *cache, scale, again.data(), c.window,
+            float(c.softcap));
   set_thread_count(0);
   QVERIFY(out == again);
 }

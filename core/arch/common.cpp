@@ -274,9 +274,11 @@ void note_narrow_attention(const ModelSpec& spec, std::vector<std::string>& note
 }
 
 std::vector<std::string> note_lost_windows(const ModelSpec& spec, const Json&) {
-  if (spec.windows.empty())
+  const auto window = spec.windows.empty()
+                          ? std::int64_t(0)
+                          : *std::max_element(spec.windows.begin(), spec.windows.end());
+  if (window == 0 || window >= spec.context)
     return {};
-  const auto window = *std::max_element(spec.windows.begin(), spec.windows.end());
   return {"The sliding attention window of " + std::to_string(window) +
           " tokens is not run by llama.cpp, which attends to everything: longer sequences differ"};
 }

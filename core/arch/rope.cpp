@@ -222,7 +222,7 @@ const Json* rope_settings(const Json& config, std::string_view layer_type) {
     const auto it = config.find(key);
     if (it == config.end() || !it->is_object())
       continue;
-    const auto inner = layer_type.empty() ? it->end() : it->find(layer_type);
+    const auto inner = it->find(layer_type.empty() ? "full_attention" : layer_type);
     return inner != it->end() && inner->is_object() ? &*inner : &*it;
   }
   return nullptr;

@@ -7,8 +7,8 @@
 
 namespace bitlathe {
 
-/// "rope_parameters" (transformers 5) or "rope_scaling"; with a layer type ("full_attention"), the
-/// entry of that type where there is one per type. nullptr: none.
+/// "rope_parameters" (transformers 5) or "rope_scaling"; where there is one entry per layer type,
+/// that of `layer_type` ("full_attention" unless said otherwise). nullptr: none.
 const Json* rope_settings(const Json& config, std::string_view layer_type = {});
 
 /// Values of a head that turn: head_dim * "partial_rotary_factor" (or another key), also when it
@@ -29,8 +29,8 @@ Result<void> read_rope(const Json& config, const RopeSource& source, RopeSpec& o
                        const std::string& where);
 
 /// What a GGUF file says about rotary positions, as "rope_theta", "rope_scaling" and
-/// "partial_rotary_factor" of a config.json. Two types there are this program's own: "factors" (any
-/// divisors) with its "factors".
+/// "partial_rotary_factor" of a config.json. The type "factors" is this program's own: any
+/// divisors, spelled out.
 Result<void> rope_from_gguf(const GgufKeys& keys, std::int64_t head_dim, Json& config);
 
 /// Keys below PREFIX.rope., the tensors that go with them, and what cannot be said.

@@ -136,17 +136,25 @@ class Assembler {
     at = at == std::string::npos ? at : first->name.rfind('.', at - 1);
     const auto wanted = at == std::string::npos ? std::string() : first->name.substr(0, at + 1);
     const auto tail = first->name.substr(wanted.size());
+    // Of several towers with such layers, the one that has most of the names.
+    const auto known_under = [&](const std::string& prefix) {
+      return std::count_if(expected.begin(), expected.end(), [&](const ModuleName& name) {
+        return name.name.rfind(wanted, 0) == 0 &&
+               index_.count(prefix + name.name.substr(wanted.size())) > 0;
+      });
+    };
     std::optional<std::string> prefix;
+    std::ptrdiff_t most = 0;
     for (const auto& module : found_) {
       if (!ends_with(module.name, tail))
         continue;
       const auto candidate = module.name.substr(0, module.name.size() - tail.size());
-      const bool whole = candidate.empty() || candidate.back() == '.';
-      const auto rank = [](const std::string& p) { // text models before other towers
-        return std::pair(p.find("language_model") == std::string::npos, p.size());
-      };
-      if (whole && (!prefix || rank(candidate) < rank(*prefix)))
+      if (!candidate.empty() && candidate.back() != '.')
+        continue;
+      if (const auto count = known_under(candidate); count > most) {
+        most = count;
         prefix = candidate;
+      }
     }
     if (!prefix)
       return;
@@ -163,18 +171,12 @@ class Assembler {
       ++renamed;
     };
     for (const auto& name : expected) {
-      if (name.name.rfind(wanted, 0) == 0) {
+      if (name.name.rfind(wanted, 0) == 0)
         give(*prefix + name.name.substr(wanted.size()), name.name);
-        continue;
-      }
-      for (std::size_t end = 0; end != std::string::npos && !look_up(name.name);
-           end = prefix->find('.', end)) { // "language_model.lm_head"
-        if (end > 0)
-          ++end;
-        give(prefix->substr(0, end) + name.name, name.name);
-        if (end >= prefix->size())
-          break;
-      }
+      else // beside the model: "language_model.lm_head" with "language_model.model."
+        for (auto dot = prefix->find('.'); dot != std::string::npos;
+             dot = prefix->find('.', dot + 1))
+          give(prefix->substr(0, dot + 1) + name.name, name.name);
     }
     checkpoint_.notes.push_back(std::to_string(renamed) + " modules are stored as \"" + *prefix +
                                 "...\" and named as \"" + wanted +
@@ -371,6 +373,38 @@ bool attach_bias(Module& module, QTensor bias) {
   return true;
 }
 
+namespace {
+
+/// Position scaling and windows: what decides how the model does on long texts.
+void note_attention(Checkpoint& checkpoint) {
+  const ModelSpec& spec = *checkpoint.spec;
+  const RopeSpec& rope = spec.rope;
+  const auto number = [](float value) {
+    auto text = std::to_string(value);
+    text.erase(text.find_last_not_of('0') + 1);
+    return text.back() == '.' ? text.substr(0, text.size() - 1) : text;
+  };
+  if (rope.type != "default") {
+    std::string note = "Rotary positions are scaled: " + rope.type;
+    if (rope.type == "factors")
+      note += ", one divisor for each frequency";
+    else
+      note += ", factor " + number(rope.factor);
+    if (rope.original_context > 0)
+      note += ", from " + std::to_string(rope.original_context) + " tokens on";
+    checkpoint.notes.push_back(note);
+  }
+  const auto windows = std::count_if(spec.windows.begin(), spec.windows.end(),
+                                     [](std::int64_t window) { return window > 0; });
+  if (windows > 0)
+    checkpoint.notes.push_back(
+        "Attention slides over a window of " +
+        std::to_string(*std::max_element(spec.windows.begin(), spec.windows.end())) +
+        " tokens in " + std::to_string(windows) + " of " + std::to_string(spec.layers) + " layers");
+}
+
+} // namespace
+
 void assemble(Checkpoint& checkpoint, std::vector<Module> found,
               const std::vector<StoredTensor>& tensors, const std::string& where) {
   const Arch* arch = arch_of(checkpoint.config);
@@ -392,6 +426,8 @@ void assemble(Checkpoint& checkpoint, std::vector<Module> found,
     Assembler(checkpoint, std::move(found), tensors).run(*arch, std::move(*spec));
   }
   note_others(checkpoint);
+  if (checkpoint.spec)
+    note_attention(checkpoint);
 }
 
 void note_others(Checkpoint& checkpoint) {

@@ -48,11 +48,11 @@ export async function finish() {
 
 let llama = null;
 /// A model and one sequence of llama.cpp; one thread, because its threads spin.
-export async function with_llama(file, context, body) {
+export async function with_llama(file, context, body, more = {}) {
   llama ??= getLlama({ gpu: false, build: 'never', logLevel: 'error', progressLogs: false });
   const model = await (await llama).loadModel({ modelPath: file });
   try {
-    const options = { contextSize: context, batchSize: context, threads: 1, flashAttention: false };
+    const options = { contextSize: context, batchSize: context, threads: 1, flashAttention: false, ...more };
     const opened = await model.createContext(options);
     return await body(model, opened.getSequence());
   } finally {
