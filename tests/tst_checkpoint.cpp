@@ -431,7 +431,8 @@ void TestCheckpoint::single_file() {
   make_model(path_of(dir), tiny_config(), tiny_tensors());
   const auto model = opened(path_of(dir) / "model.safetensors");
   QVERIFY(model->spec.has_value());
-  QCOMPARE(model->name, std::string("model"));
+  QCOMPARE(model->path, path_of(dir)); // the file stands for its folder
+  QCOMPARE(model->name, path_of(dir).filename().string());
 }
 
 void TestCheckpoint::errors() {

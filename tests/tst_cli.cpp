@@ -72,7 +72,7 @@ class TestCli : public QObject {
     RUN_OK(quantize, {"quantize", "--help"});
     QVERIFY(quantize.out.contains("--exclude"));
     QCOMPARE(run({"frobnicate"}).code, 2);
-    QCOMPARE(run({"info"}).code, 2);
+    QCOMPARE(run({"stats"}).code, 2);
     QCOMPARE(run({"info", demo, "extra"}).code, 2);
     QCOMPARE(run({"info", demo, "--no-such-option"}).code, 2);
     QCOMPARE(run({"perplexity", demo, "--text", evaluation(), "--context", "many"}).code, 2);
@@ -98,6 +98,30 @@ class TestCli : public QObject {
     RUN_OK(scalar, {"devices", "--json"}, {"BITLATHE_ISA=scalar"});
     QVERIFY(scalar.out.contains("scalar"));
     QCOMPARE(run({"devices", "--json"}, {"BITLATHE_THREADS=none"}).code, 1);
+  }
+
+  void models() {
+    const QString home = path("home");
+    const QString folder = home + "/.lmstudio/models/someone/demo";
+    QVERIFY(QDir().mkpath(folder));
+    for (const char* name : {"/model.safetensors", "/config.json"})
+      QVERIFY(QFile::link(demo + name, folder + name));
+    const QStringList elsewhere{"HOME=" + home, "HF_HOME=" + home + "/hf"};
+    RUN_OK(listed, {"info", "--json"}, elsewhere);
+    QVERIFY(has_keys(listed.json, {"models", "places", "notes"}));
+    Json found;
+    for (const auto& model : listed.json["models"])
+      if (model["source"] == "lmstudio")
+        found = model;
+    QVERIFY(has_keys(found, {"name", "source", "path", "format", "quant", "bytes", "modified"}));
+    QCOMPARE(found["name"], Json("someone/demo"));
+    QCOMPARE(found["format"], Json("safetensors"));
+    RUN_OK(shown, {"info"}, elsewhere);
+    QVERIFY(shown.out.contains("LM Studio"));
+    RUN_OK(opened, {"info", QString::fromStdString(found["path"]), "--json"});
+    QVERIFY(has_keys(opened.json, {"name", "summary", "peak_rss_bytes", "seconds"}));
+    QCOMPARE(opened.json["summary"]["schemes"][0]["scheme"], Json("bf16"));
+    QCOMPARE(opened.json["summary"]["facts"]["layers"], Json("4"));
   }
 
   void bench() {

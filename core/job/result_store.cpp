@@ -148,6 +148,7 @@ Result<KeptResult> read_result(const fs::path& folder) {
   TRY_ASSIGN(summary.bits_per_weight, json_number_or(json, "bits_per_weight", 0, where));
   TRY_ASSIGN(summary.bits_per_quantized_weight,
              json_number_or(json, "bits_per_quantized_weight", 0, where));
+  result.tensors = json.value("tensors", Json::array());
   for (const Json& note : json.value("notes", Json::array()))
     if (note.is_string())
       summary.notes.push_back(note.get<std::string>());

@@ -26,6 +26,7 @@ struct KeptResult {
   fs::path source;
   Recipe recipe;
   QuantizeSummary summary;
+  Json tensors;            ///< entries of the stored tensors, as in the manifest
   std::uint64_t bytes = 0; ///< size on disk
 };
 Result<KeptResult> read_result(const fs::path& folder);

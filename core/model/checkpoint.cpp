@@ -2,6 +2,7 @@
 #include "core/model/checkpoint.h"
 
 #include "core/model/assemble.h"
+#include "core/model/locate_path.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
@@ -62,35 +63,23 @@ bool Checkpoint::quantized() const {
 Result<std::shared_ptr<const Checkpoint>> open_checkpoint(const fs::path& path) {
   // Library functions below may throw (memory, file system); nothing may leave this target.
   try {
-    std::error_code failed;
-    const auto status = fs::status(path, failed);
-    if (!fs::exists(status))
-      return Error{"not-found",
-                   failed && failed != std::errc::no_such_file_or_directory
-                       ? "Cannot open the checkpoint: " + failed.message()
-                       : "There is no such file or folder",
-                   path.string()};
-    for (const CheckpointReader* reader : all_checkpoint_readers()) {
-      if (!reader->recognises(path))
-        continue;
-      TRY_ASSIGN(const auto checkpoint, reader->open(path));
-      return std::shared_ptr<const Checkpoint>(checkpoint);
-    }
-    if (fs::is_directory(status))
-      for (const auto& entry : fs::directory_iterator(path))
-        if (entry.path().extension() == ".bin" || entry.path().extension() == ".pth")
-          return Error{"unsupported",
-                       "The folder holds PyTorch pickles (" + entry.path().filename().string() +
-                           "), which can run code when opened; convert them to safetensors",
-                       path.string()};
+    TRY_ASSIGN(auto located, locate_path(path));
     std::string known;
-    for (const CheckpointReader* reader : all_checkpoint_readers())
+    for (const CheckpointReader* reader : all_checkpoint_readers()) {
       known += (known.empty() ? "" : ", ") + std::string(reader->id);
-    return Error{"bad-file",
-                 (fs::is_directory(status) ? "The folder holds no checkpoint of a known format ("
-                                           : "The file is no checkpoint of a known format (") +
-                     known + ")",
-                 path.string()};
+      if (!reader->recognises(located.path))
+        continue;
+      auto opened = reader->open(located.path);
+      if (!opened)
+        return explain_failure(std::move(opened.error()), located.path);
+      Checkpoint& checkpoint = **opened;
+      checkpoint.path = located.path;
+      if (!located.name.empty())
+        checkpoint.name = located.name;
+      checkpoint.notes.insert(checkpoint.notes.begin(), located.notes.begin(), located.notes.end());
+      return std::shared_ptr<const Checkpoint>(std::move(*opened));
+    }
+    return explain_unknown(located.path, known);
   } catch (const std::bad_alloc&) {
     return Error{"out-of-memory", "There is not enough memory to open the checkpoint",
                  path.string()};

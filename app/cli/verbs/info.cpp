@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/verb.h"
 
+#include "core/job/memory.h"
+#include "core/model/locate.h"
+#include "core/model/summary.h"
 #include "core/text/tokenizer.h"
 
+#include <chrono>
+#include <ctime>
 #include <ostream>
 
 namespace bitlathe {
@@ -16,8 +21,64 @@ std::string shape_text(const OrderedJson& shape) {
   return text;
 }
 
+/// "2026-11-22 08:31", local time.
+std::string date_text(std::int64_t seconds) {
+  const auto time = std::time_t(seconds);
+  std::tm parts{};
+  char text[32] = "";
+  if (seconds > 0 && localtime_r(&time, &parts))
+    std::strftime(text, sizeof text, "%Y-%m-%d %H:%M", &parts);
+  return text;
+}
+
+/// Without MODEL: what there is on this machine.
+OrderedJson list_models(const Feedback& feedback) {
+  const FoundModels found = locate_models(usual_model_places(), {}, feedback);
+  OrderedJson json;
+  json["models"] = OrderedJson::array();
+  for (const auto& model : found.models) {
+    OrderedJson entry{{"name", model.name},          {"source", model.source},
+                      {"path", model.path.string()}, {"format", model.format},
+                      {"quant", model.quant},        {"bytes", model.bytes},
+                      {"modified", model.modified}};
+    if (!model.problem.empty())
+      entry["problem"] = model.problem;
+    json["models"].push_back(std::move(entry));
+  }
+  json["places"] = OrderedJson::array();
+  for (const auto& place : found.places)
+    json["places"].push_back({{"source", place.place.source},
+                              {"path", place.place.path.string()},
+                              {"exists", place.exists},
+                              {"models", place.models}});
+  json["notes"] = found.notes;
+  return json;
+}
+
+/// "q4_k x 168, q6_k x 25, f32 x 73", most bytes first, and the rest of what a person asks first.
+OrderedJson summary_json(const Checkpoint& model) {
+  const CheckpointSummary summary = summarize(model);
+  OrderedJson schemes = OrderedJson::array();
+  for (const auto& share : summary.schemes)
+    schemes.push_back({{"scheme", share.scheme},
+                       {"modules", share.modules},
+                       {"bytes", share.bytes},
+                       {"bits", share.bits}});
+  OrderedJson facts = OrderedJson::object();
+  for (const auto& [name, value] : summary.facts)
+    facts[name] = value;
+  return {{"schemes", std::move(schemes)},
+          {"mixed", summary.mixed},
+          {"bits_per_weight", summary.bits_per_weight},
+          {"facts", std::move(facts)}};
+}
+
 Result<OrderedJson> run(Invocation& invocation) {
+  if (invocation.arguments.empty())
+    return list_models(invocation.feedback);
+  const auto start = std::chrono::steady_clock::now();
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   OrderedJson json;
   json["path"] = model->path.string();
   json["format"] = model->format;
@@ -29,6 +90,8 @@ Result<OrderedJson> run(Invocation& invocation) {
     json["why_not_runnable"] = model->why_not_runnable;
   else
     json["context"] = model->spec->context;
+  json["name"] = model->name;
+  json["summary"] = summary_json(*model);
   json["modules"] = OrderedJson::array();
   for (const Module& module : model->modules) {
     OrderedJson entry{{"name", module.name},
@@ -45,28 +108,77 @@ Result<OrderedJson> run(Invocation& invocation) {
       entry["tied"] = true;
     json["modules"].push_back(std::move(entry));
   }
+  if (invocation.has("metadata")) {
+    json["metadata"] = OrderedJson::array();
+    for (const auto& [key, value] : model->gguf)
+      json["metadata"].push_back({{"key", key},
+                                  {"type", std::string(gguf_value_type(value))},
+                                  {"value", gguf_value_text(value)}});
+  }
   if (model->tokenizer)
     json["tokenizer"] = {{"kind", model->tokenizer->kind()},
                          {"vocab_size", model->tokenizer->vocab_size()}};
   else
     json["tokenizer"] = {
         {"kind", "none"}, {"vocab_size", 0}, {"problem", model->tokenizer_problem}};
+  json["seconds"] = seconds.count();
+  json["peak_rss_bytes"] = peak_rss_bytes();
   json["notes"] = model->notes;
   return json;
 }
 
+void show_models(const OrderedJson& json, std::ostream& out) {
+  TextTable table({"MODEL", "FORMAT", "TYPE", "SIZE", "CHANGED", "PATH"});
+  std::string source;
+  const auto flush = [&] {
+    if (source.empty())
+      return;
+    out << source_title(source) << '\n';
+    table.print(out);
+    out << '\n';
+    table = TextTable({"MODEL", "FORMAT", "TYPE", "SIZE", "CHANGED", "PATH"});
+  };
+  for (const auto& m : json["models"]) {
+    if (const auto next = m["source"].get<std::string>(); next != source) {
+      flush();
+      source = next;
+    }
+    const auto text = [&](const char* key) { return m[key].get<std::string>(); };
+    table.add({text("name"), text("format"), text("quant"),
+               show_bytes(m["bytes"].get<std::uint64_t>()),
+               date_text(m["modified"].get<std::int64_t>()),
+               m.contains("problem") ? text("problem") : text("path")});
+  }
+  flush();
+  if (json["models"].empty()) {
+    out << "No models were found. Looked in:\n";
+    for (const auto& place : json["places"])
+      out << "  " << place["path"].get<std::string>()
+          << (place["exists"].get<bool>() ? "" : "  (not there)") << '\n';
+    out << "`bitlathe-cli info MODEL` opens a folder or a file anywhere.\n";
+  }
+  for (const auto& note : json["notes"])
+    out << "note: " << note.get<std::string>() << '\n';
+}
+
 void show(const OrderedJson& json, std::ostream& out) {
+  if (json.contains("models")) {
+    show_models(json, out);
+    return;
+  }
   out << json["path"].get<std::string>() << "\n"
       << json["architecture"].get<std::string>() << ", " << json["format"].get<std::string>()
       << ", " << json["parameters"] << " parameters, "
       << show_bytes(json["bytes"].get<std::uint64_t>()) << "\n";
-  const auto& tokenizer = json["tokenizer"];
-  out << "tokenizer: " << tokenizer["kind"].get<std::string>();
-  if (tokenizer.contains("problem"))
-    out << " (" << tokenizer["problem"].get<std::string>() << ")";
-  else
-    out << ", " << tokenizer["vocab_size"] << " tokens";
-  out << "\n";
+  const auto& summary = json["summary"];
+  std::string schemes;
+  for (const auto& share : summary["schemes"])
+    schemes += (schemes.empty() ? "" : ", ") + share["scheme"].get<std::string>() + " x " +
+               share["modules"].dump();
+  out << "stored as: " << schemes << (summary["mixed"].get<bool>() ? " (mixed)" : "") << ", "
+      << show_number(summary["bits_per_weight"].get<double>(), 4) << " bits per weight\n";
+  for (const auto& [name, value] : summary["facts"].items())
+    out << name << ": " << value.get<std::string>() << "\n";
   if (!json["runnable"].get<bool>())
     out << "cannot be run: " << json["why_not_runnable"].get<std::string>() << "\n";
   TextTable table({"MODULE", "ROLE", "SHAPE", "TYPE", "SCHEME", "SIZE"});
@@ -76,13 +188,28 @@ void show(const OrderedJson& json, std::ostream& out) {
                show_bytes(m["bytes"].get<std::uint64_t>())});
   out << '\n';
   table.print(out);
+  if (json.contains("metadata") && !json["metadata"].empty()) {
+    TextTable metadata({"KEY", "TYPE", "VALUE"});
+    for (const auto& m : json["metadata"])
+      metadata.add({m["key"].get<std::string>(), m["type"].get<std::string>(),
+                    m["value"].get<std::string>()});
+    out << '\n';
+    metadata.print(out);
+  }
   for (const auto& note : json["notes"])
     out << "note: " << note.get<std::string>() << '\n';
 }
 
+constexpr VerbOption options[] = {
+    {"metadata", "", "Also list the metadata of a GGUF file."},
+};
+
 } // namespace
 
 extern const Verb verb_info;
-const Verb verb_info{"info", "MODEL", "What the checkpoint holds.", 1, 1, {}, run, show};
+const Verb verb_info{
+    "info", "[MODEL]", "What the checkpoint holds; without MODEL: the models on this machine.",
+    0,      1,         options,
+    run,    show};
 
 } // namespace bitlathe

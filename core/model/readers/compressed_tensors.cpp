@@ -3,6 +3,7 @@
 // signed int8 weights and zero points are brought into the project's form in memory.
 #include "core/model/assemble.h"
 #include "core/model/readers/compressed_settings.h"
+#include "core/model/stores.h"
 #include "kernels/base/parallel.h"
 #include "kernels/compute/compute.h"
 
@@ -256,10 +257,9 @@ Result<Module> read_quantized(const std::string& name, const Parts& parts, Readi
 
 Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   auto checkpoint = std::make_shared<Checkpoint>();
-  std::error_code failed;
   checkpoint->path = path;
   checkpoint->format = "compressed-tensors";
-  checkpoint->name = fs::weakly_canonical(fs::absolute(path), failed).filename().string();
+  checkpoint->name = plain_path(path).filename().string();
   const auto where = (path / "config.json").string();
   read_folder_files(*checkpoint, path);
   const Json* settings = quantization_config(checkpoint->config);

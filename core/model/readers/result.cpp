@@ -2,13 +2,28 @@
 // A kept result opened as a checkpoint: quantized modules from its folder, everything else from its
 // source.
 #include "core/job/result_store.h"
-#include "core/model/checkpoint.h"
+#include "core/model/assemble.h"
+#include "core/model/content.h"
+
+#include <algorithm>
+#include <map>
 
 namespace bitlathe {
 
 namespace {
 
-bool recognises(const fs::path& path) { return fs::is_regular_file(path / "result.json"); }
+/// Other programs write files of that name too: the marker stands at the beginning of ours.
+bool recognises(const fs::path& path) {
+  return first_bytes(path / "result.json", 4096).find("\"bitlathe_result\"") != std::string::npos;
+}
+
+/// Results whose source is a result: a few are plausible, a circle is not.
+constexpr int most_nested = 8;
+thread_local int nested = 0;
+struct Nesting {
+  Nesting() { ++nested; }
+  ~Nesting() { --nested; }
+};
 
 Result<QTensor> read_tensor(const fs::path& file, const Json& entry, const std::string& where) {
   QTensor tensor;
@@ -36,7 +51,9 @@ Result<QTensor> read_tensor(const fs::path& file, const Json& entry, const std::
 Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   const std::string where = (path / "result.json").string();
   TRY_ASSIGN(const KeptResult kept, read_result(path));
-  TRY_ASSIGN(const Json json, read_json_file(path / "result.json"));
+  const Nesting nesting;
+  if (nested > most_nested)
+    return Error{"bad-file", "The result is made from a result, and so on without an end", where};
   auto source = open_checkpoint(kept.source);
   if (!source)
     return Error{source.error().code,
@@ -45,13 +62,14 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
                  source.error().where.empty() ? kept.source.string() : source.error().where};
   // Freshly opened and shared with nobody.
   auto checkpoint = std::const_pointer_cast<Checkpoint>(*source);
-  for (const Json& entry : json.value("tensors", Json::array())) {
+  std::map<std::string_view, Module*> by_name;
+  for (Module& module : checkpoint->modules)
+    by_name.emplace(module.name, &module);
+  for (const Json& entry : kept.tensors) {
     TRY_ASSIGN(const std::string name, json_string(entry, "module", where));
     TRY_ASSIGN(const std::string file, json_string(entry, "file", where));
-    Module* module = nullptr;
-    for (Module& candidate : checkpoint->modules)
-      if (candidate.name == name)
-        module = &candidate;
+    const auto known = by_name.find(name);
+    Module* module = known == by_name.end() ? nullptr : known->second;
     if (!module)
       return Error{"mismatch", "The source checkpoint has no module \"" + name + "\"", where};
     if (file.find('/') != std::string::npos)
@@ -63,15 +81,12 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
     module->weight = std::move(tensor);
     TRY_ASSIGN(module->activations, json_string_or(entry, "activations", "none", where));
   }
+  const auto embedding =
+      std::find_if(checkpoint->modules.begin(), checkpoint->modules.end(),
+                   [](const Module& module) { return module.part == "embedding"; });
   for (Module& head : checkpoint->modules) // a tied head follows its embedding
-    for (const Module& embedding : checkpoint->modules)
-      if (head.tied_to_embedding && embedding.part == "embedding") {
-        head.weight.scheme = embedding.weight.scheme;
-        head.weight.codes = embedding.weight.codes;
-        head.weight.scales = embedding.weight.scales;
-        head.weight.zeros = embedding.weight.zeros;
-        head.weight.keep_alive = embedding.weight.keep_alive;
-      }
+    if (head.tied_to_embedding && embedding != checkpoint->modules.end())
+      head.weight = view_of(embedding->weight);
   checkpoint->path = path;
   checkpoint->format = "result";
   checkpoint->kv_keys = kept.recipe.kv_keys;

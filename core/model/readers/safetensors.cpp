@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A Hugging Face folder with plain float weights, or one safetensors file.
 #include "core/model/assemble.h"
+#include "core/model/content.h"
+#include "core/model/stores.h"
 
 #include <map>
 
@@ -21,18 +23,33 @@ bool recognises(const fs::path& path) {
   std::error_code failed;
   if (fs::is_directory(path, failed))
     return has_safetensors(path);
-  return path.extension() == ".safetensors";
+  return path.extension() == ".safetensors" || content_kind(path) == "safetensors";
 }
 
 bool ends_with(std::string_view text, std::string_view tail) {
   return text.size() > tail.size() && text.substr(text.size() - tail.size()) == tail;
 }
 
+/// A LoRA adapter can be looked at, but is no model by itself.
+void describe_adapter(Checkpoint& checkpoint, const fs::path& config_path) {
+  const auto config = read_json_file(config_path);
+  const Json& json = config && config->is_object() ? *config : Json::object();
+  const auto base = json.value("base_model_name_or_path", Json());
+  const auto rank = json.value("r", Json());
+  std::string what = "This is an adapter (";
+  const auto type = json.value("peft_type", Json());
+  what += type.is_string() ? type.get<std::string>() : std::string("LoRA");
+  if (rank.is_number_integer())
+    what += ", rank " + rank.dump();
+  what += ") for " + (base.is_string() ? base.get<std::string>() : std::string("another model"));
+  checkpoint.why_not_runnable = what + ", not a whole model; merge it into that model first";
+}
+
 Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   auto checkpoint = std::make_shared<Checkpoint>();
   std::error_code failed;
   const bool is_folder = fs::is_directory(path, failed);
-  const auto absolute = fs::weakly_canonical(fs::absolute(path), failed);
+  const auto absolute = plain_path(path); // links stay: their folder has the other files
   const auto folder = is_folder ? absolute : absolute.parent_path();
   checkpoint->path = path;
   checkpoint->format = "safetensors";
@@ -44,6 +61,8 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
       fs::exists(path / "model.safetensors.index.json", failed))
     checkpoint->notes.push_back("The folder has both model.safetensors and an index of shards");
   read_folder_files(*checkpoint, folder);
+  if (checkpoint->config.empty() && fs::exists(folder / "adapter_config.json", failed))
+    describe_adapter(*checkpoint, folder / "adapter_config.json");
 
   for (const char* key : {"quantization_config", "compression_config"}) {
     const auto quantization = checkpoint->config.find(key);
