@@ -114,14 +114,14 @@ class TestCli : public QObject {
       if (model["source"] == "lmstudio")
         found = model;
     QVERIFY(has_keys(found, {"name", "source", "path", "format", "quant", "bytes", "modified"}));
-    QCOMPARE(found["name"], Json("someone/demo"));
-    QCOMPARE(found["format"], Json("safetensors"));
+    QVERIFY(found["name"] == "someone/demo");
+    QVERIFY(found["format"] == "safetensors");
     RUN_OK(shown, {"info"}, elsewhere);
     QVERIFY(shown.out.contains("LM Studio"));
     RUN_OK(opened, {"info", QString::fromStdString(found["path"]), "--json"});
     QVERIFY(has_keys(opened.json, {"name", "summary", "peak_rss_bytes", "seconds"}));
-    QCOMPARE(opened.json["summary"]["schemes"][0]["scheme"], Json("bf16"));
-    QCOMPARE(opened.json["summary"]["facts"]["layers"], Json("4"));
+    QVERIFY(opened.json["summary"]["schemes"][0]["scheme"] == "bf16");
+    QVERIFY(opened.json["summary"]["facts"]["layers"] == "4");
   }
 
   void bench() {
@@ -149,6 +149,32 @@ class TestCli : public QObject {
     QVERIFY(result.json["tokenizer"]["vocab_size"] == 2048);
     for (const auto& module : result.json["modules"])
       QVERIFY(has_keys(module, {"name", "role", "shape", "dtype", "scheme", "bytes"}));
+  }
+
+  void statsAgainst() {
+    RUN_OK(quantized, {"quantize", demo, "-o", path("against"), "--scheme", "int4-g128-asym",
+                       "--method", "rtn", "--json"});
+    RUN_OK(result, {"stats", demo, "--against", path("against"), "--json"});
+    QVERIFY(result.json["against"]["only_there"].empty());
+    std::map<std::string, Json> said;
+    for (const auto& module : quantized.json["modules"])
+      said[module["name"].get<std::string>()] = module;
+    int compared = 0;
+    for (const auto& module : result.json["modules"]) {
+      const Json& error = module["against"];
+      QVERIFY(has_keys(error, {"name", "scheme", "mse", "sqnr_db", "cosine", "max_abs"}));
+      const Json& told = said[module["name"].get<std::string>()];
+      if (told["mse"].is_number() && told["mse"].get<double>() > 0) { // as the job measured it
+        QVERIFY(std::abs(error["mse"].get<double>() / told["mse"].get<double>() - 1) < 1e-9);
+        QVERIFY(std::abs(error["sqnr_db"].get<double>() - told["sqnr_db"].get<double>()) < 1e-6);
+        ++compared;
+      } else {
+        QVERIFY(error["mse"].get<double>() == 0);
+        QVERIFY(error["cosine"].get<double>() == 1);
+      }
+    }
+    QCOMPARE(compared, 28);
+    QCOMPARE(run({"stats", demo, "--against", path("nothing")}).code, 1);
   }
 
   void stats() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Opening by content: caches of other programs, links, shards, blobs and everything that is no
 // model; and the list of the models on a machine.
+#include "core/eval/weight_compare.h"
 #include "core/model/checkpoint.h"
 #include "core/model/content.h"
 #include "core/model/locate.h"
@@ -185,6 +186,7 @@ class TestOpening : public QObject {
   void usual_places();
   void summaries();
   void metadata_lines();
+  void matches_modules();
 };
 
 void TestOpening::kinds() {
@@ -655,6 +657,56 @@ void TestOpening::metadata_lines() {
   QCOMPARE(std::string(gguf_value_type(GgufValue::i32s({}))), std::string("array of i32"));
   QCOMPARE(std::string(gguf_value_type(GgufValue{77, 0, std::uint64_t(0)})),
            std::string("unknown"));
+}
+
+void TestOpening::matches_modules() {
+  QTemporaryDir dir;
+  make_folder(path_of(dir) / "a");
+  const auto model = opened(path_of(dir) / "a");
+  // The same model as a part of a larger one: other names, a block more, another head.
+  Json config{{"architectures", {"SomethingNew"}}};
+  std::vector<TensorToWrite> tensors;
+  for (auto& one : tiny_tensors()) {
+    if (one.name.find("q_proj") != std::string::npos)
+      one = tensor(one.name, {8, 10});
+    one.name = "language_model." + one.name;
+    tensors.push_back(std::move(one));
+  }
+  tensors.push_back(tensor("vision.patch.weight", {4, 4}));
+  fs::create_directories(path_of(dir) / "b");
+  put(path_of(dir) / "b/config.json", config.dump());
+  QVERIFY(write_safetensors_folder(path_of(dir) / "b", std::move(tensors), 1 << 30).ok());
+  const auto other = opened(path_of(dir) / "b");
+  QVERIFY(model && other);
+  const ModuleMatcher matcher(*model, *other);
+  const auto compute = std::move(*make_cpu_compute());
+  Feedback feedback;
+  int same = 0;
+  for (const auto& module : model->modules) {
+    const Module* found = matcher.find(module);
+    if (module.role == "norm" || module.tied_to_embedding)
+      continue; // several norms in a block: no guess is made
+    QVERIFY2(found, module.name.c_str());
+    QCOMPARE(found->name, "language_model." + module.name);
+    const auto error = weight_error(module, *found, *compute, feedback);
+    if (module.role == "q_proj") {
+      QCOMPARE(error.error().code, std::string("mismatch"));
+      QVERIFY(holds(error.error().message, "8 x 8 and 8 x 10"));
+    } else {
+      QVERIFY(error.ok());
+      QCOMPARE(error->mse(), 0.0);
+      QCOMPARE(error->count, std::uint64_t(module.weight.rows * module.weight.cols));
+      ++same;
+    }
+  }
+  QVERIFY(same >= 6);
+  bool vision = false;
+  for (const auto* left : matcher.left_over())
+    vision = vision || left->name == "vision.patch";
+  QVERIFY(vision);
+  feedback.stop = true;
+  QVERIFY(
+      weight_error(model->modules[0], other->modules[0], *compute, feedback).error().cancelled());
 }
 
 QTEST_GUILESS_MAIN(TestOpening)

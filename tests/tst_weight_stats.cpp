@@ -196,6 +196,55 @@ class TestWeightStats : public QObject {
     QCOMPARE(inside, want);
   }
 
+  /// Counting bit patterns, or a quick range first, changes nothing: the same figures as the
+  /// moments and the histogram of Compute.
+  void quick_passes_are_exact() {
+    for (const FloatType type : {FloatType::bf16, FloatType::f16, FloatType::f32})
+      for (const std::int64_t rows : {1, 7, 640}) {
+        auto values = test::normal_noise(std::size_t(rows) * 1021, 11, 0.02f);
+        for (std::size_t i = 0; i + 8 < values.size(); i += 977) {
+          values[i] = 0.0f;
+          values[i + 1] = -0.0f;
+          values[i + 2] = 1e-7f; // a denormal f16
+        }
+        for (const bool odd : {false, true}) {
+          if (odd) {
+            values[3] = std::nanf("");
+            values[4] = INFINITY;
+            values[5] = -INFINITY;
+          }
+          const auto m = float_module(values, rows, type);
+          const FloatView view{type, m.weight.rows, m.weight.cols, m.weight.codes};
+          const auto moments = compute_->moments(view);
+          const auto found = weight_values(m, *compute_, feedback_);
+          QVERIFY(moments.ok() && found.ok());
+          QCOMPARE(found->patterns.empty(), type == FloatType::f32);
+          QCOMPARE(found->range.count, moments->count);
+          QCOMPARE(found->range.nan, moments->nan);
+          QCOMPARE(found->range.inf, moments->inf);
+          QCOMPARE(std::memcmp(&found->range.min, &moments->min, 4), 0);
+          QCOMPARE(std::memcmp(&found->range.max, &moments->max, 4), 0);
+          for (const int bins : {1, 37, 320, 70000})
+            for (const auto& [lo, hi] : {std::pair(moments->min, moments->max),
+                                         std::pair(-0.011f, 0.013f), std::pair(0.0f, 5.0f)}) {
+              std::vector<std::uint64_t> want(std::size_t(bins), 0);
+              QVERIFY(compute_->histogram(view, lo, hi, want).ok());
+              const auto got = weight_histogram(m, *found, bins, *compute_, feedback_, lo, hi);
+              QVERIFY(got.ok());
+              QCOMPARE(got->counts, want);
+            }
+        }
+      }
+    Feedback stopped;
+    stopped.stop = true;
+    const auto m = float_module(std::vector<float>(1000, 1.0f), 10, FloatType::bf16);
+    QVERIFY(weight_values(m, *compute_, stopped).error().cancelled());
+    std::vector<std::uint64_t> few(10);
+    QVERIFY(!count_patterns({FloatType::bf16, 1, 4, m.weight.codes}, few).ok());
+    QVERIFY(!count_patterns({FloatType::f32, 1, 4, m.weight.codes}, few).ok());
+    QVERIFY(!weight_histogram(m, 8, *compute_, feedback_, 0.0f, 1e-45f).ok());
+  }
+
   void degenerate_tensors() {
     for (const float value : {0.0f, 0.125f, -3.0f}) {
       const auto m = float_module(std::vector<float>(64, value), 2, FloatType::bf16);

@@ -64,6 +64,23 @@ Result<Moments> whole_moments(const Module& module, Compute& compute, const Feed
   return all;
 }
 
+Result<void> check_bins(const Module& module, int bins, float lo, float hi) {
+  if (bins < 1 || bins > 1 << 20)
+    return Error{"bad-argument", "The number of bins must be between 1 and 1048576", module.name};
+  if (!std::isfinite(lo) || !std::isfinite(hi))
+    return Error{"bad-argument", "The range of a histogram must be finite", module.name};
+  return {};
+}
+
+/// What Compute::histogram refuses: bins so narrow or wide that f32 cannot number them.
+Result<void> check_width(const Module& module, int bins, float lo, float hi) {
+  const float inverse = float(bins) / (hi - lo);
+  if (!(lo < hi) || !std::isfinite(inverse) || inverse == 0)
+    return Error{"bad-argument", "A histogram needs two finite ends, the lower below the upper",
+                 module.name};
+  return {};
+}
+
 } // namespace
 
 Result<WeightStatistics> weight_statistics(const Module& module, Compute& compute, bool per_channel,
@@ -84,20 +101,49 @@ Result<WeightStatistics> weight_statistics(const Module& module, Compute& comput
   return out;
 }
 
+Result<WeightValues> weight_values(const Module& module, Compute& compute, Feedback& feedback) {
+  WeightValues out;
+  const Scheme& scheme = module.weight.scheme;
+  const bool on_cpu = compute.device().backend == "cpu";
+  if (on_cpu && scheme.family && !scheme.quantized && scheme.float_type != FloatType::f32) {
+    out.type = scheme.float_type;
+    out.patterns.assign(bit_patterns, 0);
+  }
+  TRY(for_each_chunk(module, compute, feedback,
+                     [&](const FloatView& w, std::int64_t) -> Result<void> {
+                       if (!out.patterns.empty())
+                         return count_patterns(w, out.patterns, &feedback);
+                       if (on_cpu) {
+                         TRY_ASSIGN(const ValueRange part, value_range(w, &feedback));
+                         out.range.add(part);
+                         return {};
+                       }
+                       TRY_ASSIGN(const Moments m, compute.moments(w, &feedback));
+                       out.range.add({m.count, m.nan, m.inf, m.min, m.max});
+                       return {};
+                     }));
+  if (!out.patterns.empty())
+    out.range = pattern_range(out.type, out.patterns);
+  return out;
+}
+
 Result<Histogram> weight_histogram(const Module& module, int bins, Compute& compute,
                                    Feedback& feedback, float lo, float hi) {
-  if (bins < 1 || bins > 1 << 20)
-    return Error{"bad-argument", "The number of bins must be between 1 and 1048576", module.name};
-  if (!std::isfinite(lo) || !std::isfinite(hi))
-    return Error{"bad-argument", "The range of a histogram must be finite", module.name};
+  TRY(check_bins(module, bins, lo, hi));
+  TRY_ASSIGN(const WeightValues values, weight_values(module, compute, feedback));
+  return weight_histogram(module, values, bins, compute, feedback, lo, hi);
+}
+
+Result<Histogram> weight_histogram(const Module& module, const WeightValues& values, int bins,
+                                   Compute& compute, Feedback& feedback, float lo, float hi) {
+  TRY(check_bins(module, bins, lo, hi));
   Histogram out;
-  TRY_ASSIGN(const Moments moments, whole_moments(module, compute, feedback, nullptr));
-  out.nan = moments.nan;
-  out.inf = moments.inf;
-  out.total = moments.count + moments.nan + moments.inf;
+  out.nan = values.range.nan;
+  out.inf = values.range.inf;
+  out.total = values.range.count + values.range.nan + values.range.inf;
   if (lo >= hi) {
-    lo = moments.min;
-    hi = moments.max;
+    lo = values.range.min;
+    hi = values.range.max;
   }
   if (lo >= hi) { // all values equal: a range around that value
     const float half = lo == 0 ? 0.5f : std::abs(lo) * 0.5f;
@@ -109,6 +155,11 @@ Result<Histogram> weight_histogram(const Module& module, int bins, Compute& comp
     out.edges[std::size_t(i)] = double(lo) + (double(hi) - double(lo)) * i / bins;
   out.edges.back() = double(hi);
   out.counts.assign(std::size_t(bins), 0);
+  if (!values.patterns.empty()) {
+    TRY(check_width(module, bins, lo, hi));
+    pattern_histogram(values.type, values.patterns, lo, hi, out.counts);
+    return out;
+  }
   const auto add_chunk = [&](const FloatView& w, std::int64_t) -> Result<void> {
     return compute.histogram(w, lo, hi, out.counts, &feedback);
   };

@@ -4,6 +4,7 @@
 
 #include "core/model/checkpoint.h"
 #include "kernels/compute/compute.h"
+#include "kernels/values.h"
 
 namespace bitlathe {
 
@@ -21,6 +22,18 @@ struct Histogram {
   std::vector<std::uint64_t> counts;
   std::uint64_t nan = 0, inf = 0, total = 0;
 };
+/// What one pass over a weight leaves for histograms of it.
+struct WeightValues {
+  ValueRange range;
+  FloatType type = FloatType::f32;
+  /// Of a 16-bit type on the CPU: how often each bit pattern occurs. Then any
+  /// number of histograms follow without reading the weight again. Else empty.
+  std::vector<std::uint64_t> patterns;
+};
+Result<WeightValues> weight_values(const Module& module, Compute& compute, Feedback& feedback);
+Result<Histogram> weight_histogram(const Module& module, const WeightValues& values, int bins,
+                                   Compute& compute, Feedback& feedback, float lo = 0,
+                                   float hi = 0);
 /// Exact, every value counted. Range: given, or the tensor's own minimum and maximum when lo >= hi.
 Result<Histogram> weight_histogram(const Module& module, int bins, Compute& compute,
                                    Feedback& feedback, float lo = 0, float hi = 0);
