@@ -18,13 +18,15 @@ std::string shape_text(const Module& module) {
   return out.empty() ? "none" : out;
 }
 
-using Place = std::pair<int, std::string>; ///< block and role
+using Place = std::pair<int, std::string>; ///< block and what the module is there
 
 /// The only module at each place; nullptr where there are several.
-std::map<Place, const Module*> by_place(const Checkpoint& checkpoint) {
+std::map<Place, const Module*> by_place(const Checkpoint& checkpoint, std::string Module::*what) {
   std::map<Place, const Module*> out;
   for (const Module& module : checkpoint.modules) {
-    const auto [it, fresh] = out.emplace(Place(module.layer, module.role), &module);
+    if ((module.*what).empty())
+      continue;
+    const auto [it, fresh] = out.emplace(Place(module.layer, module.*what), &module);
     if (!fresh)
       it->second = nullptr;
   }
@@ -43,15 +45,18 @@ ModuleMatcher::ModuleMatcher(const Checkpoint& first, const Checkpoint& other) {
       pairs_.emplace(module.name, it->second);
       taken.insert(it->second);
     }
-  const auto ours = by_place(first), theirs = by_place(other);
-  for (const auto& [place, module] : ours) {
-    if (!module || pairs_.count(module->name))
-      continue;
-    const auto it = theirs.find(place);
-    if (it == theirs.end() || !it->second || taken.count(it->second))
-      continue;
-    pairs_.emplace(module->name, it->second);
-    taken.insert(it->second);
+  // What the engine knows them by is exact; the role is for models without an architecture.
+  for (std::string Module::*what : {&Module::part, &Module::role}) {
+    const auto ours = by_place(first, what), theirs = by_place(other, what);
+    for (const auto& [place, module] : ours) {
+      if (!module || pairs_.count(module->name))
+        continue;
+      const auto it = theirs.find(place);
+      if (it == theirs.end() || !it->second || taken.count(it->second))
+        continue;
+      pairs_.emplace(module->name, it->second);
+      taken.insert(it->second);
+    }
   }
   for (const Module& module : other.modules)
     if (!taken.count(&module))

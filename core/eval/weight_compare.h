@@ -11,8 +11,8 @@
 namespace bitlathe {
 
 /// Finds the modules of another checkpoint that correspond to those of a first one: by name, and
-/// where names differ (another prefix, GGUF's own names) by role and block when that is
-/// unambiguous.
+/// where names differ (another prefix, GGUF's own names) by block and what the module is there,
+/// when that is unambiguous.
 class ModuleMatcher {
  public:
   ModuleMatcher(const Checkpoint& first, const Checkpoint& other);
