@@ -270,6 +270,12 @@ void TestCheckpoint::not_runnable_but_inspectable_data() {
   QTest::newRow("many layers") << "num_hidden_layers"
                                << "2"
                                << "is missing";
+  QTest::newRow("more layers than weights") << "num_hidden_layers"
+                                            << "100000"
+                                            << "100000 layers, but only 12 weights";
+  QTest::newRow("huge heads") << "head_dim"
+                              << "268435456"
+                              << "head_dim";
   QTest::newRow("negative") << "hidden_size"
                             << "-8"
                             << "hidden_size";

@@ -79,6 +79,8 @@ Result<void> read_common(const Json& config, const Defaults& defaults, ModelSpec
                        defaults.head_dim > 0 ? defaults.head_dim
                                              : std::max<std::int64_t>(s.hidden / s.heads, 1),
                        where));
+  if (s.head_dim > max_head_dim)
+    return Error{"bad-file", "\"head_dim\" is " + std::to_string(s.head_dim), where};
   TRY_ASSIGN(s.vocab, read_size(config, "vocab_size", {}, where));
   TRY_ASSIGN(s.context, read_size(config, "max_position_embeddings", defaults.context, where));
   TRY_ASSIGN(s.norm_eps, read_epsilon(config, "rms_norm_eps", defaults.epsilon, where));

@@ -15,6 +15,8 @@ bool gguf_architecture_is(const GgufMetadata& metadata, std::string_view id);
 /// A size between 1 and a bound that no real model comes near.
 Result<std::int64_t> read_size(const Json& config, const char* key,
                                std::optional<std::int64_t> otherwise, const std::string& where);
+/// More than any real head has.
+constexpr std::int64_t max_head_dim = 65536;
 /// A token id, or the first of a list; -1 when absent.
 Result<std::int64_t> read_id(const Json& config, const char* key, const std::string& where);
 /// The epsilon of a norm: 0 to 1.

@@ -285,12 +285,13 @@ Result<Factors> read_tensor(const GgufKeys& keys, std::string_view name, std::in
   const auto* tensor = keys.tensor(name);
   if (!tensor)
     return Factors();
-  Factors out(std::size_t(dims / 2));
-  if (tensor->dtype != "f32" || tensor->data.size() != out.size() * sizeof(float))
+  if (tensor->dtype != "f32" || tensor->data.size() != std::size_t(dims / 2) * sizeof(float))
     return Error{"bad-file",
                  std::string(name) + " does not have " + std::to_string(dims / 2) + " f32 values",
                  keys.where()};
-  std::memcpy(out.data(), tensor->data.data(), tensor->data.size());
+  Factors out(std::size_t(dims / 2));
+  if (!out.empty())
+    std::memcpy(out.data(), tensor->data.data(), tensor->data.size());
   return out;
 }
 
@@ -319,7 +320,7 @@ Result<void> rope_from_gguf(const GgufKeys& keys, std::int64_t head_dim, Json& c
   const auto theta = float(keys.number("rope.freq_base").value_or(10000.0));
   config["rope_theta"] = shortest(theta);
   const auto dims = keys.whole("rope.dimension_count").value_or(head_dim);
-  if (dims < 0 || dims > head_dim || dims % 2 != 0)
+  if (dims < 0 || dims > head_dim || dims > max_head_dim || dims % 2 != 0)
     return Error{"bad-file",
                  "rope.dimension_count is " + std::to_string(dims) + " with heads of " +
                      std::to_string(head_dim) + " values",

@@ -91,6 +91,15 @@ class Assembler {
   void run(const Arch& arch, ModelSpec spec) {
     for (std::size_t i = 0; i < found_.size(); ++i)
       index_.emplace(found_[i].name, i);
+    // Before a damaged number makes a list of names for all of them.
+    if (spec.layers > std::int64_t(found_.size())) {
+      if (checkpoint_.why_not_runnable.empty())
+        checkpoint_.why_not_runnable = "The configuration has " + std::to_string(spec.layers) +
+                                       " layers, but only " + std::to_string(found_.size()) +
+                                       " weights are stored";
+      assemble_by_name(checkpoint_, std::move(found_));
+      return;
+    }
     rename(arch.modules(spec));
     tie(arch, spec);
     const auto expected = arch.modules(spec);

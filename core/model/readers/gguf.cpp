@@ -155,7 +155,8 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& given) {
       checkpoint->why_not_runnable = config.error().text();
     } else {
       checkpoint->config = std::move(*config);
-      if (const auto spec = arch->spec(checkpoint->config, where)) {
+      const auto spec = arch->spec(checkpoint->config, where);
+      if (spec && spec->layers <= std::int64_t(file.tensors.size())) {
         for (auto& name : arch->modules(*spec))
           by_stem.emplace(name.gguf, name);
       }
