@@ -139,10 +139,13 @@ void read_folder_files(Checkpoint& checkpoint, const fs::path& folder) {
   }
 
   auto tokenizer = Tokenizer::from_folder(folder);
-  if (tokenizer)
+  if (tokenizer) {
     checkpoint.tokenizer = std::move(*tokenizer);
-  else
+    for (auto& note : checkpoint.tokenizer->notes())
+      checkpoint.notes.push_back(std::move(note));
+  } else {
     checkpoint.tokenizer_problem = tokenizer.error().text();
+  }
 }
 
 } // namespace bitlathe

@@ -8,39 +8,16 @@
 
 namespace bitlathe::text {
 
-TextTrie::TextTrie() : nodes_(1) { roots_.fill(none); }
-
-void TextTrie::insert(std::string_view text, std::size_t value) {
-  std::size_t node = 0;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    const auto [it, added] = nodes_[node].children.try_emplace(byte, nodes_.size());
-    const std::size_t child = it->second;
-    if (node == 0)
-      roots_[byte] = child;
-    if (added)
-      nodes_.emplace_back();
-    node = child;
-  }
-  if (node != 0)
-    nodes_[node].value = value;
-}
-
 TextTrie::Match TextTrie::find(std::string_view text, std::size_t from) const {
   if (empty())
     return {0, 0, 0};
   for (std::size_t begin = from; begin < text.size(); ++begin) {
+    if (trie_.child(ByteTrie::root, text[begin]) == ByteTrie::none)
+      continue;
     Match best{begin, 0, 0};
-    std::size_t node = roots_[static_cast<unsigned char>(text[begin])];
-    for (std::size_t end = begin + 1; node != none; ++end) {
-      if (nodes_[node].value != none)
-        best = {begin, end, nodes_[node].value};
-      if (end == text.size())
-        break;
-      const auto& children = nodes_[node].children;
-      const auto it = children.find(static_cast<unsigned char>(text[end]));
-      node = it == children.end() ? none : it->second;
-    }
+    trie_.each_prefix(text.substr(begin), [&](std::size_t size, std::uint32_t value) {
+      best = {begin, begin + size, value};
+    });
     if (best.end)
       return best;
   }
@@ -49,18 +26,10 @@ TextTrie::Match TextTrie::find(std::string_view text, std::size_t from) const {
 
 std::vector<std::size_t> TextTrie::all_in(std::string_view text) const {
   std::set<std::size_t> found;
-  for (std::size_t begin = 0; begin < text.size(); ++begin) {
-    std::size_t node = roots_[static_cast<unsigned char>(text[begin])];
-    for (std::size_t end = begin + 1; node != none; ++end) {
-      if (nodes_[node].value != none)
-        found.insert(nodes_[node].value);
-      if (end == text.size())
-        break;
-      const auto& children = nodes_[node].children;
-      const auto it = children.find(static_cast<unsigned char>(text[end]));
-      node = it == children.end() ? none : it->second;
-    }
-  }
+  for (std::size_t begin = 0; begin < text.size(); ++begin)
+    if (trie_.child(ByteTrie::root, text[begin]) != ByteTrie::none)
+      trie_.each_prefix(text.substr(begin),
+                        [&](std::size_t, std::uint32_t value) { found.insert(value); });
   return {found.begin(), found.end()};
 }
 

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "core/text/stages.h"
+#include "core/text/trie.h"
 
-#include <array>
 #include <map>
 
 namespace bitlathe::text {
@@ -20,9 +20,10 @@ struct AddedToken {
 /// Finds the leftmost longest of a set of texts.
 class TextTrie {
  public:
-  TextTrie();
-  bool empty() const { return nodes_.size() == 1; }
-  void insert(std::string_view text, std::size_t value);
+  bool empty() const { return trie_.empty(); }
+  void insert(std::string_view text, std::size_t value) {
+    trie_.insert(text, std::uint32_t(value));
+  }
   struct Match {
     std::size_t begin, end, value;
   };
@@ -32,13 +33,7 @@ class TextTrie {
   std::vector<std::size_t> all_in(std::string_view text) const;
 
  private:
-  struct Node {
-    std::map<unsigned char, std::size_t> children;
-    std::size_t value = none;
-  };
-  static constexpr std::size_t none = ~std::size_t(0);
-  std::array<std::size_t, 256> roots_;
-  std::vector<Node> nodes_;
+  ByteTrie trie_;
 };
 
 class AddedTokens {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/text/bpe.h"
 
+#include "core/text/token_list.h"
 #include "core/text/unicode.h"
 
 #include <algorithm>
@@ -58,10 +59,7 @@ Merge MergeTable::find(std::int32_t left, std::int32_t right) const {
   return slots_.empty() ? Merge{} : slots_[slot(pair_key(left, right))].merge;
 }
 
-std::int32_t Bpe::find(std::string_view token) const {
-  const auto it = vocabulary.find(token);
-  return it == vocabulary.end() ? -1 : it->second;
-}
+std::int32_t Bpe::find(std::string_view token) const { return find_token(vocabulary, token); }
 
 void Bpe::prepare() {
   for (char32_t c = 0; c < 0x800; ++c) {
@@ -69,9 +67,8 @@ void Bpe::prepare() {
     append_char(text, c);
     small_chars_[c] = find(text);
   }
-  constexpr char hex[] = "0123456789ABCDEF";
   for (int b = 0; b < 256; ++b)
-    byte_tokens_[b] = find(std::string("<0x") + hex[b >> 4] + hex[b & 15] + ">");
+    byte_tokens_[b] = find(byte_token(static_cast<unsigned char>(b)));
 
   // Where no merge joins two characters, what lies left and right of them is independent.
   cuts_ = continuing_prefix.empty() && end_suffix.empty();

@@ -3,21 +3,15 @@
 // like huggingface/tokenizers (models/bpe), tie-breaking included.
 #pragma once
 
+#include "core/text/vocabulary.h"
 #include "kernels/base/result.h"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace bitlathe::text {
-
-struct StringHash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
-};
-using Vocabulary = std::unordered_map<std::string, std::int32_t, StringHash, std::equal_to<>>;
 
 /// What a pair of neighbouring ids merges into.
 struct Merge {

@@ -13,8 +13,10 @@ Result<Cutter> parse_pattern(const Json& stage, const std::string& where) {
     return Cutter([regex](std::string_view text) { return regex.cut(text); });
   }
   TRY_ASSIGN(const auto literal, json_string(*pattern, "String", where));
-  if (literal.empty())
-    return Error{"unsupported", "An empty \"pattern\" is not supported", where};
+  if (literal.empty()) { // found between all characters
+    TRY_ASSIGN(const auto regex, Regex::compile("", where));
+    return Cutter([regex](std::string_view text) { return regex.cut(text); });
+  }
   return Cutter([literal](std::string_view text) { return cut_literal(text, literal); });
 }
 

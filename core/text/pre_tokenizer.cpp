@@ -3,6 +3,8 @@
 #include "core/text/stages.h"
 #include "core/text/unicode.h"
 
+#include <QChar>
+
 namespace bitlathe::text {
 
 namespace {
@@ -155,20 +157,103 @@ Result<void> add_metaspace(const Json& stage, PreTokenizer& steps, const std::st
     return Error{"bad-file", "Unknown prepend_scheme \"" + scheme + "\"", where};
   if (mark.empty())
     return Error{"bad-file", "Metaspace: the replacement is empty", where};
-  steps.push_back([mark, scheme](std::vector<Piece>& pieces) {
-    const Cutter spaces = [](std::string_view text) { return cut_literal(text, " "); };
-    for (auto& piece : pieces) {
-      if (piece.token >= 0 || piece.text.empty())
-        continue;
-      piece.text = replaced(piece.text, spaces, mark);
-      if ((scheme == "always" || (scheme == "first" && piece.at_start)) &&
-          piece.text.compare(0, mark.size(), mark) != 0)
-        piece.text.insert(0, mark);
-    }
+  steps.push_back([mark, scheme, split](std::vector<Piece>& pieces) {
+    for_each_text(pieces, [&](Piece&& piece, std::vector<Piece>& out) {
+      std::string text;
+      text.reserve(piece.text.size() * 5 / 4 + mark.size());
+      for (const char c : piece.text)
+        if (c == ' ')
+          text += mark;
+        else
+          text += c;
+      if (!text.empty() && (scheme == "always" || (scheme == "first" && piece.at_start)) &&
+          text.compare(0, mark.size(), mark) != 0)
+        text.insert(0, mark);
+      piece.text = std::move(text);
+      // Every mark begins a word.
+      std::size_t begin = 0;
+      while (split) {
+        const auto next = piece.text.find(mark, begin + 1);
+        if (next == std::string::npos)
+          break;
+        add_part(piece, begin, next, out);
+        begin = next;
+      }
+      if (begin == 0)
+        out.push_back(std::move(piece));
+      else
+        add_part(piece, begin, piece.text.size(), out);
+    });
   });
-  if (split)
-    steps.push_back(splitter([mark](std::string_view text) { return cut_literal(text, mark); },
-                             Behavior::merged_with_next));
+  return {};
+}
+
+/// Hugging Face's "Whitespace": words, runs of other signs, and spaces, which are dropped.
+std::vector<Span> cut_words(std::string_view text) {
+  std::vector<Span> spans;
+  int last = -1;
+  for (std::size_t pos = 0; pos < text.size();) {
+    const std::size_t begin = pos;
+    const char32_t c = next_char(text, pos);
+    const int kind = is_word(c) ? 1 : is_space(c) ? 0 : 2;
+    if (kind == last)
+      spans.back().end = pos;
+    else
+      spans.push_back({begin, pos, kind == 0});
+    last = kind;
+  }
+  return spans;
+}
+
+/// The script of a character as SentencePiece groups them: kana with Han; -1: goes with any.
+int script_of(char32_t c) {
+  if (c == ' ')
+    return -1;
+  if (c == 0x30FC)
+    return QChar::Script_Han;
+  const auto script =
+      QChar::unicodeVersion(c) > QChar::Unicode_10_0 ? QChar::Script_Unknown : QChar::script(c);
+  if (script == QChar::Script_Unknown)
+    return -1;
+  return script == QChar::Script_Hiragana || script == QChar::Script_Katakana ? QChar::Script_Han
+                                                                              : int(script);
+}
+
+std::vector<Span> cut_scripts(std::string_view text) {
+  std::vector<Span> spans;
+  int last = -2; // nothing yet
+  for (std::size_t pos = 0; pos < text.size();) {
+    const std::size_t begin = pos;
+    const int script = script_of(next_char(text, pos));
+    if (script >= 0 && last != script)
+      spans.push_back({begin, pos, true});
+    else if (!spans.empty()) // spaces in front of everything are lost, like in the reference
+      spans.back().end = pos;
+    if (script >= 0)
+      last = script;
+  }
+  return spans;
+}
+
+Result<void> add_fixed_length(const Json& stage, PreTokenizer& steps, const std::string& where) {
+  TRY_ASSIGN(const auto length, json_int_or(stage, "length", 5, where));
+  if (length < 1)
+    return Error{"bad-file", "FixedLength: the length must be positive", where};
+  steps.push_back(splitter(
+      [length](std::string_view text) {
+        std::vector<Span> spans;
+        std::int64_t count = 0;
+        for (std::size_t pos = 0; pos < text.size();) {
+          const std::size_t begin = pos;
+          next_char(text, pos);
+          if (count++ % length == 0)
+            spans.push_back({begin, pos, true});
+          else
+            spans.back().end = pos;
+        }
+        return spans;
+      },
+      Behavior::isolated));
   return {};
 }
 
@@ -202,6 +287,22 @@ Result<PreTokenizer> parse_pre_tokenizer(const Json& json, const std::string& wh
     } else if (type == "Punctuation") {
       TRY_ASSIGN(const auto behavior, parse_behavior(stage, where));
       steps.push_back(splitter(cut_class(is_punctuation), behavior));
+    } else if (type == "Whitespace") {
+      steps.push_back(splitter(cut_words, Behavior::removed));
+    } else if (type == "BertPreTokenizer") {
+      steps.push_back(splitter(cut_class(is_space), Behavior::removed));
+      steps.push_back(splitter(cut_class(is_punctuation), Behavior::isolated));
+    } else if (type == "CharDelimiterSplit") {
+      TRY_ASSIGN(const auto delimiter, json_string(stage, "delimiter", where));
+      if (delimiter.empty() || delimiter.size() != char_bytes(delimiter[0]))
+        return Error{"bad-file", "CharDelimiterSplit: the delimiter must be one character", where};
+      steps.push_back(
+          splitter([delimiter](std::string_view text) { return cut_literal(text, delimiter); },
+                   Behavior::removed));
+    } else if (type == "UnicodeScripts") {
+      steps.push_back(splitter(cut_scripts, Behavior::isolated));
+    } else if (type == "FixedLength") {
+      TRY(add_fixed_length(stage, steps, where));
     } else if (type == "WhitespaceSplit") {
       steps.push_back(splitter(cut_class(is_space), Behavior::removed));
     } else {

@@ -18,9 +18,10 @@ struct Piece {
 
 using Normalizer = std::vector<std::function<void(std::string&)>>;
 using PreTokenizer = std::vector<std::function<void(std::vector<Piece>&)>>;
-/// A decoder step sees the bytes of every token and may join them.
+/// A decoder step sees the bytes of every token and may join them. `at_start`: the first token
+/// begins the text.
 struct DecoderStep {
-  std::function<void(std::vector<std::string>&)> apply;
+  std::function<void(std::vector<std::string>&, bool at_start)> apply;
   bool of_running_text = true; ///< false: only makes sense at the ends of a whole text
 };
 using Decoder = std::vector<DecoderStep>;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tokenizers: Hugging Face tokenizer.json (byte-level BPE, SentencePiece-style BPE) and the
-// tokenizers that GGUF files carry. Text is UTF-8 bytes; invalid bytes are encoded as the reference
+// Tokenizers: what the Hugging Face library, SentencePiece and tiktoken read, and what GGUF files
+// carry. Text is UTF-8 bytes; invalid bytes are encoded as the reference
 // implementation does after replacing them by U+FFFD.
 #pragma once
 
@@ -31,7 +31,9 @@ struct EncodeOptions {
 
 class Tokenizer {
  public:
-  /// From a folder with tokenizer.json (and tokenizer_config.json, special_tokens_map.json).
+  /// From a folder, in this order: tokenizer.json, tokenizer.model (SentencePiece or tiktoken),
+  /// vocab.json with merges.txt, vocab.txt, another *.tiktoken or *.model; with what
+  /// tokenizer_config.json and its kin say. Or from one of these files.
   static Result<std::shared_ptr<const Tokenizer>> from_folder(const std::filesystem::path& folder);
   static Result<std::shared_ptr<const Tokenizer>> from_gguf(const GgufMetadata& metadata,
                                                             const std::string& where);
@@ -44,7 +46,7 @@ class Tokenizer {
   /// Bytes that one token adds to running text (no leading-space stripping); for streaming display.
   virtual std::string piece(std::int32_t id) const = 0;
 
-  virtual std::string kind() const = 0;                 ///< "byte-bpe", "spm-bpe"
+  virtual std::string kind() const = 0; ///< "byte-bpe", "spm-bpe", "unigram", "wordpiece", ...
   virtual std::int64_t vocab_size() const = 0;          ///< highest id + 1
   virtual std::string token(std::int32_t id) const = 0; ///< as stored in the vocabulary
   virtual TokenKind token_kind(std::int32_t id) const = 0;
@@ -55,6 +57,8 @@ class Tokenizer {
   virtual bool adds_bos() const = 0;
   virtual bool adds_eos() const = 0;
   virtual std::string chat_template() const = 0; ///< empty: none
+  /// What was read differently than the files ask for, one sentence each.
+  virtual std::vector<std::string> notes() const { return {}; }
 
   /// The tokenizer.* metadata of a GGUF with `rows` embedding rows (fillers added for ids without a
   /// token).

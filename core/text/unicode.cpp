@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/text/unicode.h"
 
+#include "core/text/unicode_newer.h"
+
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <QString>
+#include <QTextBoundaryFinder>
+#include <vector>
 
 namespace bitlathe::text {
 
@@ -32,8 +38,143 @@ std::size_t sequence_length(std::string_view s, std::size_t& bad) {
   return need;
 }
 
-QString to_qstring(std::string_view text) {
-  return QString::fromUtf8(text.data(), qsizetype(text.size()));
+/// QString::fromUtf8 would drop a byte order mark in front.
+QString to_utf16(std::string_view text) {
+  QString out;
+  out.reserve(qsizetype(text.size()));
+  for (std::size_t pos = 0; pos < text.size();) {
+    const char32_t c = next_char(text, pos);
+    if (c < 0x10000) {
+      out += QChar(char16_t(c));
+    } else {
+      out += QChar(QChar::highSurrogate(c));
+      out += QChar(QChar::lowSurrogate(c));
+    }
+  }
+  return out;
+}
+
+std::string from_utf16(const QString& text) { return text.toUtf8().toStdString(); }
+
+enum Flag : std::uint16_t {
+  space = 1,
+  word = 2,
+  numeric = 4,
+  punctuation = 8,
+  mark = 16,
+  nonspacing = 32,
+  other = 64,
+  newer = 128,
+  cluster = 256
+};
+
+bool in_ranges(char32_t c, std::initializer_list<std::pair<char32_t, char32_t>> ranges) {
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [c](const auto& r) { return c >= r.first && c <= r.second; });
+}
+
+/// Flags of one character by the tables of Unicode 14, dated back by its age where a part of the
+/// reference library has older ones.
+std::uint16_t flags_of(char32_t c) {
+  const auto category = QChar::category(c);
+  const auto age = QChar::unicodeVersion(c);
+  const bool marks = category <= QChar::Mark_Enclosing;
+  unsigned f = 0;
+  const auto set = [&f](unsigned flag, bool on) { f |= on ? flag : 0u; };
+  set(space, (c >= 9 && c <= 13) || c == 0x85 ||
+                 (category >= QChar::Separator_Space && category <= QChar::Separator_Paragraph));
+  // Joiners, and the circled and squared letters, count as alphabetic.
+  set(word, (category >= QChar::Letter_Uppercase && category <= QChar::Letter_Other) || marks ||
+                category == QChar::Number_DecimalDigit || category == QChar::Number_Letter ||
+                category == QChar::Punctuation_Connector ||
+                in_ranges(c, {{0x200C, 0x200D},
+                              {0x24B6, 0x24E9},
+                              {0x1F130, 0x1F149},
+                              {0x1F150, 0x1F169},
+                              {0x1F170, 0x1F189}}));
+  set(numeric, (category >= QChar::Number_DecimalDigit && category <= QChar::Number_Other) ||
+                   in_ranges(c, {{0x11DE0, 0x11DE9}, {0x16FF4, 0x16FF6}}));
+  set(punctuation, c < 0x80
+                       ? std::ispunct(int(c)) != 0
+                       : c == 0x166D || c == 0x111C9 ||
+                             (category >= QChar::Punctuation_Connector &&
+                              category <= QChar::Punctuation_Other && age <= QChar::Unicode_8_0));
+  set(mark, (marks && age <= QChar::Unicode_9_0 && c != 0x111C9) || c == 0x1CF2 || c == 0x1CF3);
+  set(nonspacing, (category == QChar::Mark_NonSpacing && age <= QChar::Unicode_8_0 &&
+                   !in_ranges(c, {{0x1885, 0x1886}, {0xA9BD, 0xA9BD}, {0x111C9, 0x111C9}})) ||
+                      c == 0x1734);
+  set(other, category >= QChar::Other_Control && category <= QChar::Other_PrivateUse &&
+                 age <= QChar::Unicode_8_0);
+  // Extenders, spacing marks and prepended characters; longer clusters need no care.
+  set(cluster, marks || category == QChar::Other_Format || c == '\r' ||
+                   in_ranges(c, {{0xE33, 0xE33},
+                                 {0xEB3, 0xEB3},
+                                 {0xD4E, 0xD4E},
+                                 {0x1100, 0x11FF},
+                                 {0xFF9E, 0xFF9F},
+                                 {0x111C2, 0x111C3},
+                                 {0x1193F, 0x1193F},
+                                 {0x11941, 0x11941},
+                                 {0x11A3A, 0x11A3A},
+                                 {0x11A84, 0x11A89},
+                                 {0x11D46, 0x11D46},
+                                 {0x1F3FB, 0x1F3FF}}));
+  return std::uint16_t(f);
+}
+
+struct FlagTable {
+  std::vector<std::uint16_t> of = std::vector<std::uint16_t>(0x110000);
+
+  FlagTable() {
+    for (char32_t c = 0; c < of.size(); ++c)
+      of[c] = flags_of(c);
+    for (const auto& range : newer_ranges())
+      for (char32_t c = range.first; c <= range.last; ++c) {
+        const auto k = range.category;
+        const bool marks = k == Newer::mark || k == Newer::spacing_mark;
+        const bool digits = k == Newer::digit || k == Newer::number;
+        const bool words = k <= Newer::han || marks || k == Newer::digit;
+        unsigned f = newer;
+        if (words)
+          f |= word;
+        if (digits)
+          f |= numeric;
+        if (marks)
+          f |= cluster;
+        of[c] = std::uint16_t(f);
+      }
+  }
+};
+
+bool has(char32_t c, Flag flag) {
+  static const FlagTable table;
+  return c < table.of.size() && (table.of[c] & flag) != 0;
+}
+
+/// Simple lower case, with the letters that Qt's tables do not have yet.
+char32_t lower_char(char32_t c) {
+  if (c < 0x1C89)
+    return QChar::toLower(c);
+  switch (c) {
+  case 0x1C89:
+  case 0xA7CC:
+  case 0xA7CE:
+  case 0xA7D2:
+  case 0xA7D4:
+  case 0xA7DA:
+    return c + 1;
+  case 0xA7CB:
+    return 0x264;
+  case 0xA7DC:
+    return 0x19B;
+  default:
+    break;
+  }
+  if (c >= 0x10D50 && c <= 0x10D65)
+    return c + 0x20;
+  if (c >= 0x16EA0 && c <= 0x16EB8)
+    return c + 0x1B;
+  return QChar::toLower(c);
 }
 
 struct ByteAlphabet {
@@ -125,97 +266,96 @@ void append_char(std::string& text, char32_t c) {
   }
 }
 
-bool is_space(char32_t c) {
-  if (c < 0x80)
-    return c == ' ' || (c >= 9 && c <= 13);
-  if (c == 0x85)
-    return true;
-  switch (QChar::category(c)) {
-  case QChar::Separator_Space:
-  case QChar::Separator_Line:
-  case QChar::Separator_Paragraph:
-    return true;
-  default:
-    return false;
-  }
-}
-
-bool is_word(char32_t c) {
-  switch (QChar::category(c)) {
-  case QChar::Letter_Uppercase:
-  case QChar::Letter_Lowercase:
-  case QChar::Letter_Titlecase:
-  case QChar::Letter_Modifier:
-  case QChar::Letter_Other:
-  case QChar::Number_DecimalDigit:
-  case QChar::Number_Letter:
-  case QChar::Mark_NonSpacing:
-  case QChar::Mark_SpacingCombining:
-  case QChar::Mark_Enclosing:
-  case QChar::Punctuation_Connector:
-    return true;
-  default: // joiners, and the circled and squared letters, which count as alphabetic
-    return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) ||
-           (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
-           (c >= 0x1F170 && c <= 0x1F189);
-  }
-}
-
-bool is_numeric(char32_t c) {
-  switch (QChar::category(c)) {
-  case QChar::Number_DecimalDigit:
-  case QChar::Number_Letter:
-  case QChar::Number_Other:
-    return true;
-  default:
-    return false;
-  }
-}
-
-bool is_punctuation(char32_t c) {
-  if (c < 0x80)
-    return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
-           (c >= '{' && c <= '~');
-  switch (QChar::category(c)) {
-  case QChar::Punctuation_Connector:
-  case QChar::Punctuation_Dash:
-  case QChar::Punctuation_Open:
-  case QChar::Punctuation_Close:
-  case QChar::Punctuation_InitialQuote:
-  case QChar::Punctuation_FinalQuote:
-  case QChar::Punctuation_Other:
-    return true;
-  default:
-    return false;
-  }
-}
-
-bool is_mark(char32_t c) {
-  switch (QChar::category(c)) {
-  case QChar::Mark_NonSpacing:
-  case QChar::Mark_SpacingCombining:
-  case QChar::Mark_Enclosing:
-    return true;
-  default:
-    return false;
-  }
-}
+bool is_space(char32_t c) { return has(c, space); }
+bool is_word(char32_t c) { return has(c, word); }
+bool is_numeric(char32_t c) { return has(c, numeric); }
+bool is_punctuation(char32_t c) { return has(c, punctuation); }
+bool is_mark(char32_t c) { return has(c, mark); }
+bool is_nonspacing(char32_t c) { return has(c, nonspacing); }
+bool is_other(char32_t c) { return has(c, other); }
+bool is_newer(char32_t c) { return has(c, newer); }
+bool may_cluster(char32_t c) { return has(c, cluster); }
 
 std::string normal_form(std::string_view text, NormalForm form) {
-  bool ascii = true;
-  for (const char c : text)
-    ascii = ascii && static_cast<unsigned char>(c) < 0x80;
-  if (ascii)
-    return std::string(text);
   const auto qt_form = form == NormalForm::nfc    ? QString::NormalizationForm_C
                        : form == NormalForm::nfd  ? QString::NormalizationForm_D
                        : form == NormalForm::nfkc ? QString::NormalizationForm_KC
                                                   : QString::NormalizationForm_KD;
-  return to_qstring(text).normalized(qt_form).toUtf8().toStdString();
+  // Nothing below these changes, and characters compose only with what follows them.
+  const char32_t first_changing = form == NormalForm::nfc ? 0x300 : 0xA0;
+  std::string out;
+  std::size_t copied = 0, last_ascii = 0;
+  for (std::size_t pos = 0; pos < text.size();) {
+    if (static_cast<unsigned char>(text[pos]) < 0x80) {
+      last_ascii = pos++;
+      continue;
+    }
+    if (next_char(text, pos) < first_changing)
+      continue;
+    while (pos < text.size() && static_cast<unsigned char>(text[pos]) >= 0x80)
+      ++pos;
+    out.append(text, copied, last_ascii - copied);
+    out += from_utf16(to_utf16(text.substr(last_ascii, pos - last_ascii))
+                          .normalized(qt_form, QChar::Unicode_9_0));
+    copied = last_ascii = pos;
+  }
+  return copied == 0 ? std::string(text) : out.append(text, copied);
 }
 
 std::string lower_case(std::string_view text) {
-  return to_qstring(text).toLower().toUtf8().toStdString();
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t pos = 0; pos < text.size();) {
+    const char32_t c = next_char(text, pos);
+    if (c < 0x80) {
+      out += char(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    } else if (c == 0x130) {
+      out += "i\u0307"; // the one character that becomes two
+    } else {
+      append_char(out, lower_char(c));
+    }
+  }
+  return out;
+}
+
+void for_each_grapheme(std::string_view text, const std::function<void(std::string_view)>& f) {
+  for (std::size_t pos = 0; pos < text.size();) {
+    // Most characters stand alone; a run of those that may not is left to Qt.
+    std::size_t begin = pos, next = pos;
+    const char32_t c = next_char(text, next);
+    std::size_t after = next;
+    const bool joins =
+        may_cluster(c) || (next < text.size() && may_cluster(next_char(text, after)));
+    if (!joins) {
+      f(text.substr(begin, next - begin));
+      pos = next;
+      continue;
+    }
+    std::size_t end = next;
+    bool before = true;
+    while (end < text.size()) {
+      std::size_t behind = end;
+      const bool clusters = may_cluster(next_char(text, behind));
+      if (!clusters && !before)
+        break;
+      before = clusters;
+      end = behind;
+    }
+    const QString wide = to_utf16(text.substr(begin, end - begin));
+    QTextBoundaryFinder finder(QTextBoundaryFinder::Grapheme, wide);
+    qsizetype from = 0;
+    for (auto to = finder.toNextBoundary(); to > from; to = finder.toNextBoundary()) {
+      std::size_t bytes = 0;
+      for (auto i = from; i < to; ++i) {
+        const QChar unit = wide[i];
+        bytes += unit.unicode() < 0x80 ? 1 : unit.unicode() < 0x800 || unit.isSurrogate() ? 2 : 3;
+      }
+      f(text.substr(begin, bytes));
+      begin += bytes;
+      from = to;
+    }
+    pos = end;
+  }
 }
 
 std::string_view byte_to_printable(unsigned char byte) { return alphabet().text[byte]; }

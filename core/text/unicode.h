@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -21,15 +22,25 @@ inline std::size_t char_bytes(char lead) {
 }
 void append_char(std::string& text, char32_t c);
 
+// Classes as the Hugging Face library sees them; each of its parts has tables of another age.
 bool is_space(char32_t c);       ///< White_Space
 bool is_word(char32_t c);        ///< \w: letters, marks, decimal digits, connectors, joiners
 bool is_numeric(char32_t c);     ///< categories N*
-bool is_punctuation(char32_t c); ///< categories P* and all ASCII punctuation
-bool is_mark(char32_t c);        ///< categories M*
+bool is_punctuation(char32_t c); ///< categories P* of Unicode 8 and all ASCII punctuation
+bool is_mark(char32_t c);        ///< categories M* of Unicode 9
+bool is_nonspacing(char32_t c);  ///< category Mn of Unicode 8
+bool is_other(char32_t c);       ///< categories Cc, Cf, Cs and Co of Unicode 8
+bool is_newer(char32_t c);       ///< added after Unicode 14 (unicode_newer.h)
+/// May be part of a grapheme cluster of several characters that has less than six bytes.
+bool may_cluster(char32_t c);
 
 enum class NormalForm { nfc, nfd, nfkc, nfkd };
+/// Normal forms of Unicode 9, which is what the Hugging Face library uses.
 std::string normal_form(std::string_view text, NormalForm form);
+/// Character by character, without regard to neighbours.
 std::string lower_case(std::string_view text);
+/// Calls `f` with every grapheme cluster of valid UTF-8.
+void for_each_grapheme(std::string_view text, const std::function<void(std::string_view)>& f);
 
 /// GPT-2's printable alphabet for bytes: the UTF-8 text of the character that stands for a byte.
 std::string_view byte_to_printable(unsigned char byte);

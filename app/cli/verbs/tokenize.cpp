@@ -9,13 +9,24 @@ namespace bitlathe {
 
 namespace {
 
+/// A model's tokenizer; a folder or file that holds nothing else will do.
+Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const std::string& path) {
+  const auto model = open_model(path);
+  if (model && (*model)->tokenizer)
+    return (*model)->tokenizer;
+  auto alone = Tokenizer::from_folder(path);
+  if (alone)
+    return alone;
+  if (!model)
+    return alone.error().code == "not-found" ? model.error() : alone.error();
+  return Error{"unsupported", "The model has no usable tokenizer: " + (*model)->tokenizer_problem,
+               (*model)->path.string()};
+}
+
 Result<OrderedJson> run(Invocation& invocation) {
   if (!invocation.has("text") && !invocation.has("prompt"))
     return usage_error("tokenize needs --text FILE or --prompt TEXT");
-  TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
-  if (!model->tokenizer)
-    return Error{"unsupported", "The model has no usable tokenizer: " + model->tokenizer_problem,
-                 model->path.string()};
+  TRY_ASSIGN(const auto tokenizer, open_tokenizer(invocation.arguments[0]));
   std::string text = invocation.text("prompt");
   if (invocation.has("text")) {
     TRY_ASSIGN(text, read_text_file(invocation.text("text")));
@@ -24,7 +35,9 @@ Result<OrderedJson> run(Invocation& invocation) {
   encode.add_special = !invocation.has("no-special");
   encode.parse_special = invocation.has("parse-special");
   OrderedJson json;
-  json["ids"] = model->tokenizer->encode(text, encode);
+  json["ids"] = tokenizer->encode(text, encode);
+  if (const auto notes = tokenizer->notes(); !notes.empty())
+    json["notes"] = notes;
   return json;
 }
 

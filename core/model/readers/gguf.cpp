@@ -164,10 +164,13 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& given) {
   }
 
   auto tokenizer = Tokenizer::from_gguf(file.metadata, where);
-  if (tokenizer)
+  if (tokenizer) {
     checkpoint->tokenizer = std::move(*tokenizer);
-  else
+    for (auto& note : checkpoint->tokenizer->notes())
+      checkpoint->notes.push_back(std::move(note));
+  } else {
     checkpoint->tokenizer_problem = tokenizer.error().text();
+  }
 
   std::vector<Module> found;
   std::map<std::string, std::size_t> index;
