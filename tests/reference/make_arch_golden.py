@@ -106,6 +106,7 @@ MODELS = {
     "neox-parallel": neox(),
     "neox-serial": neox(use_parallel_residual=False, attention_bias=False, rotary_pct=1.0, hidden_act="gelu_fast",
                         tie_word_embeddings=True, rope_scaling={"type": "linear", "factor": 2.0}),
+    "neox-rinna": neox(use_parallel_residual=False, rotary_pct=1.0, hidden_size=48),
     "neox-relu": neox(hidden_size=48, num_attention_heads=2, rotary_pct=0.5, hidden_act="relu",
                       rotary_emb_base=500),
     "phi3-window": config(*PHI3, **llama(sliding_window=9, original_max_position_embeddings=64,
@@ -152,6 +153,20 @@ STRAY = {
                       ["vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight", [16, 8]],
                       ["multi_modal_projector.mm_input_projection_weight", [8, 16]]],
 }
+# What GGUF files cannot say. "exact": positions that are the same when read back; "refused" and "notes": words.
+GGUF = {
+    "llama-dynamic": {"exact": 16},
+    "mistral-window": {"exact": 8},
+    "qwen2-window": {"exact": 7},
+    "qwen2-layer-types": {"exact": 6},
+    "gpt2-erf-unscaled": {"refused": "scale the attention"},
+    "neox-parallel": {"notes": ["GELU"]},
+    "neox-serial": {"refused": "biases"},
+    "neox-relu": {"refused": "relu"},
+    "gemma2-scalar": {"refused": "query_pre_attn_scalar"},
+    "gemma3-types": {"refused": "layer 0"},
+    "gemma3-vision": {"notes": ["left out"]},
+}
 LONGER = {"llama-3.1": 36, "phi3-longrope": 32, "gpt2": 40}  # positions; the others have 28
 
 
@@ -177,7 +192,8 @@ def make(name):
     golden = {
         "config": settings, "layers": model.layers, "vocab": model.vocab, "ids": ids.tolist(), "pieces": pieces,
         "cached_like_prompt": model.cached_like_prompt, "tensors": stored, "stray": STRAY.get(name, []),
-        "gguf": {"architecture": model.architecture, "keys": model.gguf_keys(), "extra": model.gguf_extra},
+        "gguf": {"architecture": model.architecture, "keys": model.gguf_keys(), "extra": model.gguf_extra,
+                 "exact": count, "notes": [], **GGUF.get(name, {})},
     }
     assert len(set(n for n, _ in expand(model.tensors, model.layers))) == sum(1 for _ in expand(model.tensors, model.layers))
     top = np.abs(kept).max()

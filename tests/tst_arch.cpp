@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Every architecture against its independent reference (tests/reference/arch_*.py): a folder is
+// written for each golden file, opened, run as one prompt, in pieces and token by token, exported
+// to GGUF and opened again, quantized, exported and opened again. A new golden file is a new row
+// here.
+#include "core/engine/engine.h"
+#include "core/export/exporter.h"
+#include "core/job/quantize.h"
+#include "tests/support.h"
+
+#include <QDir>
+#include <QTemporaryDir>
+#include <QTest>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <set>
+
+using namespace bitlathe;
+
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+using Logits = std::vector<std::vector<float>>;
+constexpr double bar = 1e-4; ///< of a position's largest absolute logit
+
+fs::path golden_folder() { return test::source_dir() / "tests" / "golden" / "arch"; }
+
+/// The integers of tests/reference/arch_common.py: FNV-1a of the name, then splitmix64.
+std::vector<std::int64_t> hashed_integers(const std::string& name, std::size_t count,
+                                          std::int64_t most) {
+  std::uint64_t state = 0xCBF29CE484222325u;
+  for (const char c : name)
+    state = (state ^ std::uint8_t(c)) * 0x100000001B3u;
+  std::vector<std::int64_t> out;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::uint64_t z = state + (i + 1) * 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    z ^= z >> 31;
+    out.push_back(std::int64_t((z >> 32) % std::uint64_t(2 * most + 1)) - most);
+  }
+  return out;
+}
+
+struct Golden {
+  std::string name;
+  Json json;
+  Ids ids;
+  std::vector<Logits> runs; ///< at once; in pieces and one by one when these differ
+
+  const Logits& in_pieces() const { return runs[runs.size() > 1 ? 1 : 0]; }
+  const Logits& one_by_one() const { return runs[runs.size() > 1 ? 2 : 0]; }
+};
+
+Golden read_golden(const std::string& name) {
+  Golden out;
+  out.name = name;
+  auto json = read_json_file(golden_folder() / (name + ".json"));
+  if (!json) {
+    QTest::qFail(json.error().text().c_str(), __FILE__, __LINE__);
+    return out;
+  }
+  out.json = std::move(*json);
+  out.ids = out.json["ids"].get<Ids>();
+  const auto vocab = out.json["vocab"].get<std::size_t>();
+  std::ifstream file(golden_folder() / (name + ".logits"), std::ios::binary);
+  std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
+  const auto row = vocab * 4;
+  for (std::size_t at = 0; at + out.ids.size() * row <= bytes.size(); at += out.ids.size() * row) {
+    Logits& run = out.runs.emplace_back();
+    for (std::size_t t = 0; t < out.ids.size(); ++t) {
+      auto& logits = run.emplace_back(vocab);
+      for (std::size_t i = 0; i < vocab; ++i)
+        logits[i] = load_float(FloatType::f32,
+                               reinterpret_cast<const std::byte*>(bytes.data() + at + t * row),
+                               std::int64_t(i));
+    }
+  }
+  const std::size_t wanted = out.json["cached_like_prompt"].get<bool>() ? 1 : 3;
+  if (out.runs.size() != wanted)
+    QTest::qFail("the logits do not fit the description", __FILE__, __LINE__);
+  return out;
+}
+
+/// "a.*.b" for every layer.
+std::vector<std::string> expand(const std::string& pattern, std::int64_t layers) {
+  const auto star = pattern.find('*');
+  if (star == std::string::npos)
+    return {pattern};
+  std::vector<std::string> out;
+  for (std::int64_t i = 0; i < layers; ++i)
+    out.push_back(pattern.substr(0, star) + std::to_string(i) + pattern.substr(star + 1));
+  return out;
+}
+
+void put_model(const Golden& golden, FloatType type, const fs::path& folder) {
+  fs::create_directories(folder);
+  Json config = golden.json["config"];
+  config["torch_dtype"] = type == FloatType::f32 ? "float32" : "bfloat16";
+  std::ofstream(folder / "config.json") << config.dump(1);
+  const auto layers = golden.json["layers"].get<std::int64_t>();
+  std::vector<TensorToWrite> list;
+  const auto add = [&](const std::string& name, const std::vector<std::int64_t>& shape,
+                       std::int64_t most, int shift, double centre) {
+    std::size_t count = 1;
+    for (const auto n : shape)
+      count *= std::size_t(n);
+    auto bytes = std::make_shared<std::vector<std::byte>>(count * float_size(type));
+    const auto integers = hashed_integers(name, count, most);
+    for (std::size_t i = 0; i < count; ++i)
+      store_float(type, bytes->data(), std::int64_t(i),
+                  float(centre + std::ldexp(double(integers[i]), -shift)));
+    list.push_back({name, type == FloatType::f32 ? "F32" : "BF16", shape, bytes->size(),
+                    [bytes](OutputFile& file) { return file.write(*bytes); }});
+  };
+  for (const Json& t : golden.json["tensors"])
+    for (const auto& name : expand(t[0], layers))
+      add(name, t[1], t[2], t[3], t[4]);
+  for (const Json& t : golden.json["stray"])
+    for (const auto& name : expand(t[0], layers))
+      add(name, t[1], 1, 0, 0);
+  const auto written = write_safetensors_folder(folder, std::move(list), 1 << 30);
+  QVERIFY2(written.ok(), written.ok() ? "" : written.error().text().c_str());
+}
+
+std::shared_ptr<const Checkpoint> opened(const fs::path& path) {
+  auto checkpoint = open_checkpoint(path);
+  if (!checkpoint) {
+    QTest::qFail(checkpoint.error().text().c_str(), __FILE__, __LINE__);
+    return nullptr;
+  }
+  if (!(*checkpoint)->spec) {
+    QTest::qFail((*checkpoint)->why_not_runnable.c_str(), __FILE__, __LINE__);
+    return nullptr;
+  }
+  return *checkpoint;
+}
+
+/// Logits of every position when the ids come in pieces of these sizes.
+Logits run(const std::shared_ptr<const Checkpoint>& checkpoint, const Ids& ids,
+           const std::vector<std::size_t>& pieces) {
+  static const auto compute = std::move(*make_cpu_compute());
+  Logits out;
+  EngineOptions options;
+  options.kv = KvScheme{"f32", "f32"};
+  const auto fail = [](const Error& error) {
+    QTest::qFail(error.text().c_str(), __FILE__, __LINE__);
+    return Logits();
+  };
+  const auto engine = Engine::create(checkpoint, *compute, options);
+  if (!engine)
+    return fail(engine.error());
+  auto sequence = (*engine)->new_sequence(std::int64_t(ids.size()));
+  if (!sequence)
+    return fail(sequence.error());
+  std::size_t at = 0;
+  for (const std::size_t size : pieces) {
+    const auto done = (*engine)->forward(**sequence, std::span(ids).subspan(at, size), 0,
+                                         [&](std::int64_t, std::span<const float> logits) {
+                                           out.emplace_back(logits.begin(), logits.end());
+                                           return Result<void>();
+                                         });
+    if (!done.ok())
+      return fail(done.error());
+    at += size;
+  }
+  return out;
+}
+
+Logits run_at_once(const std::shared_ptr<const Checkpoint>& checkpoint, const Ids& ids) {
+  return run(checkpoint, ids, {ids.size()});
+}
+
+/// Largest difference as a share of the position's largest absolute logit; infinity for NaN.
+double worst_share(const Logits& got, const Logits& want) {
+  if (got.size() != want.size())
+    return INFINITY;
+  double worst = 0;
+  for (std::size_t t = 0; t < want.size(); ++t) {
+    double largest = 0, off = 0;
+    for (std::size_t i = 0; i < want[t].size(); ++i) {
+      largest = std::max(largest, std::abs(double(want[t][i])));
+      const double here = std::abs(double(got[t][i]) - double(want[t][i]));
+      off = std::isnan(here) ? INFINITY : std::max(off, here);
+    }
+    worst = std::max(worst, off / largest);
+  }
+  return worst;
+}
+
+std::string joined(const std::vector<std::string>& lines) {
+  std::string out;
+  for (const auto& line : lines)
+    out += line + "\n";
+  return out;
+}
+
+Result<ExportOutcome> exported(const Checkpoint& model, const char* format, const fs::path& to) {
+  Feedback feedback;
+  return run_export(model, *find_exporter(format), {to, "tiny", false}, feedback);
+}
+
+void each_golden() {
+  QTest::addColumn<QString>("name");
+  for (const QString& file :
+       QDir(QString::fromStdString(golden_folder().string())).entryList({"*.json"}, QDir::Files))
+    QTest::newRow(qPrintable(file.chopped(5))) << file.chopped(5);
+}
+
+} // namespace
+
+class TestArch : public QObject {
+  Q_OBJECT
+
+ private slots:
+  void logits_data() { each_golden(); }
+  void logits() {
+    QFETCH(QString, name);
+    const Golden golden = read_golden(name.toStdString());
+    QTemporaryDir dir;
+    const auto pieces = golden.json["pieces"].get<std::vector<std::size_t>>();
+    for (const FloatType type : {FloatType::f32, FloatType::bf16}) {
+      const fs::path folder = fs::path(dir.path().toStdString()) / std::to_string(int(type));
+      put_model(golden, type, folder);
+      const auto checkpoint = opened(folder);
+      QVERIFY(checkpoint);
+      const double prompt = worst_share(run_at_once(checkpoint, golden.ids), golden.runs[0]);
+      const double in_pieces = worst_share(run(checkpoint, golden.ids, pieces), golden.in_pieces());
+      const double cached =
+          worst_share(run(checkpoint, golden.ids, std::vector<std::size_t>(golden.ids.size(), 1)),
+                      golden.one_by_one());
+      qInfo("%s %s: prompt %.1e, pieces %.1e, cached %.1e of the largest logit", qPrintable(name),
+            type == FloatType::f32 ? "f32" : "bf16", prompt, in_pieces, cached);
+      QVERIFY(prompt < bar && in_pieces < bar && cached < bar);
+    }
+  }
+
+  void every_tensor_is_used_data() { each_golden(); }
+  void every_tensor_is_used() {
+    QFETCH(QString, name);
+    const Golden golden = read_golden(name.toStdString());
+    QTemporaryDir dir;
+    put_model(golden, FloatType::bf16, dir.path().toStdString());
+    const auto checkpoint = opened(dir.path().toStdString());
+    QVERIFY(checkpoint);
+    std::int64_t stored = 0;
+    for (const Json& t : golden.json["tensors"]) {
+      std::int64_t count = 1;
+      for (const Json& n : t[1])
+        count *= n.get<std::int64_t>();
+      stored += count * std::int64_t(expand(t[0], golden.json["layers"]).size());
+    }
+    QCOMPARE(checkpoint->parameters(), stored);
+    for (const Module& m : checkpoint->modules) {
+      QVERIFY2(!m.part.empty() && !m.role.empty() && m.role != "other", m.name.c_str());
+      if (m.shape.size() == 2)
+        QVERIFY2(m.shape[0] == m.weight.rows && m.shape[1] == m.weight.cols, m.name.c_str());
+    }
+    // Buffers that old versions stored say nothing; the parts of a vision model are named.
+    std::size_t unused = 0;
+    for (const Json& t : golden.json["stray"]) {
+      const std::string pattern = t[0];
+      const bool buffer = pattern.find("inv_freq") != std::string::npos ||
+                          pattern.find(".bias") != std::string::npos ||
+                          pattern.find("masked_bias") != std::string::npos;
+      unused += buffer ? 0 : 1;
+    }
+    QCOMPARE(checkpoint->others.size(), unused);
+    const auto notes = joined(checkpoint->notes);
+    QVERIFY2((notes.find("not used") != std::string::npos) == (unused > 0), notes.c_str());
+  }
+
+  void gguf_data() { each_golden(); }
+  void gguf() {
+    QFETCH(QString, name);
+    const Golden golden = read_golden(name.toStdString());
+    const Json& want = golden.json["gguf"];
+    QTemporaryDir dir;
+    const fs::path base = dir.path().toStdString();
+    put_model(golden, FloatType::f32, base / "hf");
+    const auto checkpoint = opened(base / "hf");
+    QVERIFY(checkpoint);
+    const auto outcome = exported(*checkpoint, "gguf", base / "gguf");
+    if (want.contains("refused")) {
+      QVERIFY(!outcome.ok());
+      QVERIFY2(outcome.error().text().find(want["refused"]) != std::string::npos,
+               outcome.error().text().c_str());
+      return;
+    }
+    QVERIFY2(outcome.ok(), outcome.ok() ? "" : outcome.error().text().c_str());
+    const auto notes = joined(outcome->notes);
+    for (const Json& word : want["notes"])
+      QVERIFY2(notes.find(word) != std::string::npos, notes.c_str());
+
+    const auto file = read_gguf(outcome->path);
+    QVERIFY(file.ok());
+    QCOMPARE(find(file->metadata, "general.architecture")->as_string(),
+             std::optional(want["architecture"].get<std::string>()));
+    for (const auto& [key, value] : want["keys"].items()) {
+      const auto* found = find(file->metadata, key);
+      QVERIFY2(found, key.c_str());
+      if (value.is_boolean())
+        QVERIFY2(std::get<bool>(found->value) == value.get<bool>(), key.c_str());
+      else
+        QVERIFY2(std::abs(*found->as_number() - value.get<double>()) <=
+                     1e-6 * std::abs(value.get<double>()),
+                 key.c_str());
+    }
+    std::set<std::string> names, expected;
+    for (const auto& tensor : file->tensors)
+      names.insert(tensor.name);
+    for (const Json& t : golden.json["tensors"])
+      for (const auto& stem : expand(t[5], golden.json["layers"]))
+        expected.insert(stem);
+    for (const Json& extra : want["extra"])
+      expected.insert(extra.get<std::string>());
+    std::vector<std::string> differing;
+    std::set_symmetric_difference(names.begin(), names.end(), expected.begin(), expected.end(),
+                                  std::back_inserter(differing));
+    QVERIFY2(differing.empty(), joined(differing).c_str());
+
+    const auto again = opened(outcome->path);
+    QVERIFY(again);
+    QCOMPARE(again->modules.size(), checkpoint->modules.size());
+    const auto exact = std::min(want["exact"].get<std::size_t>(), golden.ids.size());
+    const Ids ids(golden.ids.begin(), golden.ids.begin() + std::ptrdiff_t(exact));
+    const Logits reference(golden.runs[0].begin(), golden.runs[0].begin() + std::ptrdiff_t(exact));
+    const double off = worst_share(run_at_once(again, ids), reference);
+    qInfo("%s through GGUF, %zu positions: %.1e of the largest logit", qPrintable(name), exact,
+          off);
+    QVERIFY(off < bar);
+  }
+
+  void quantized_data() { each_golden(); }
+  void quantized() {
+    QFETCH(QString, name);
+    const Golden golden = read_golden(name.toStdString());
+    QTemporaryDir dir;
+    const fs::path base = dir.path().toStdString();
+    put_model(golden, FloatType::bf16, base / "hf");
+    const auto checkpoint = opened(base / "hf");
+    QVERIFY(checkpoint);
+    const auto compute = std::move(*make_cpu_compute());
+    // What was measured, times four.
+    for (const auto& [scheme, limit] :
+         {std::pair("int8-channel-sym", 0.2), std::pair("int4-channel-asym", INFINITY)}) {
+      Recipe recipe;
+      recipe.default_scheme = scheme;
+      const auto plan = make_plan(*checkpoint, recipe);
+      QVERIFY2(plan.ok(), plan.ok() ? "" : plan.error().text().c_str());
+      Feedback feedback;
+      QuantizeOptions options;
+      options.result_folder = base / scheme / "result";
+      const auto summary = run_quantize(*checkpoint, *plan, *compute, options, feedback);
+      QVERIFY2(summary.ok(), summary.ok() ? "" : summary.error().text().c_str());
+      const auto kept = opened(options.result_folder);
+      QVERIFY(kept);
+      QVERIFY(kept->quantized());
+      const Logits reference = run_at_once(kept, golden.ids);
+      const double off = worst_share(reference, golden.runs[0]);
+      qInfo("%s %s: %.1e of the largest logit", qPrintable(name), scheme, off);
+      QVERIFY(off < limit);
+      for (const char* format : {"compressed-tensors", "safetensors"}) {
+        const auto outcome = exported(*kept, format, base / scheme / format);
+        QVERIFY2(outcome.ok(), outcome.ok() ? "" : outcome.error().text().c_str());
+        const auto again = opened(outcome->path);
+        QVERIFY(again);
+        const double moved = worst_share(run_at_once(again, golden.ids), reference);
+        // Decoded weights are rounded to bf16; packed ones are the same codes.
+        QVERIFY2(moved < (std::string_view(format) == "safetensors" ? 0.1 : 1e-5),
+                 qPrintable(QString("%1 %2").arg(format).arg(moved)));
+      }
+    }
+  }
+};
+
+QTEST_GUILESS_MAIN(TestArch)
+#include "tst_arch.moc"
