@@ -214,7 +214,7 @@ void each_golden() {
 class TestArch : public QObject {
   Q_OBJECT
 
- private slots:
+ private Q_SLOTS:
   void logits_data() { each_golden(); }
   void logits() {
     QFETCH(QString, name);
@@ -326,7 +326,9 @@ class TestArch : public QObject {
     QCOMPARE(again->modules.size(), checkpoint->modules.size());
     const auto exact = std::min(want["exact"].get<std::size_t>(), golden.ids.size());
     const Ids ids(golden.ids.begin(), golden.ids.begin() + std::ptrdiff_t(exact));
-    const Logits reference(golden.runs[0].begin(), golden.runs[0].begin() + std::ptrdiff_t(exact));
+    // Short runs of a model that looks at the whole length are as if it came one by one.
+    const Logits& all = exact < golden.ids.size() ? golden.one_by_one() : golden.runs[0];
+    const Logits reference(all.begin(), all.begin() + std::ptrdiff_t(exact));
     const double off = worst_share(run_at_once(again, ids), reference);
     qInfo("%s through GGUF, %zu positions: %.1e of the largest logit", qPrintable(name), exact,
           off);
@@ -343,9 +345,9 @@ class TestArch : public QObject {
     const auto checkpoint = opened(base / "hf");
     QVERIFY(checkpoint);
     const auto compute = std::move(*make_cpu_compute());
-    // What was measured, times four.
+    // 0.11 was the worst of int8; four bits only have to go through.
     for (const auto& [scheme, limit] :
-         {std::pair("int8-channel-sym", 0.2), std::pair("int4-channel-asym", INFINITY)}) {
+         {std::pair("int8-channel-sym", 0.2), std::pair("int4-channel-asym", 1e9)}) {
       Recipe recipe;
       recipe.default_scheme = scheme;
       const auto plan = make_plan(*checkpoint, recipe);

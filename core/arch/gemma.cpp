@@ -38,7 +38,7 @@ Result<ModelSpec> gemma_spec(const Json& config, const std::string& where) {
   return s;
 }
 
-Result<void> gemma_attention(const Json& config, bool (*slides)(const Json&, std::int64_t),
+Result<void> gemma_attention(const Json& config, const std::function<bool(std::int64_t)>& slides,
                              ModelSpec& s, const std::string& where) {
   TRY_ASSIGN(const double scalar, json_number_or(config, "query_pre_attn_scalar", 256, where));
   TRY_ASSIGN(const double cap, json_number_or(config, "attn_logit_softcapping", 0, where));
@@ -101,6 +101,33 @@ Result<Json> gemma_config_from_gguf(const GgufKeys& keys, const char* class_name
   const std::int64_t head_dim = config["head_dim"];
   TRY(rope_from_gguf(keys, head_dim, config));
   return config;
+}
+
+Result<void> gemma_windows_from_gguf(const GgufKeys& keys, std::int64_t period, Json& config) {
+  const auto* pattern = keys.value("attention.sliding_window_pattern");
+  if (!pattern)
+    return {};
+  const auto* list = std::get_if<std::shared_ptr<GgufArray>>(&pattern->value);
+  const std::int64_t layers = config["num_hidden_layers"];
+  const auto whole = pattern->as_int();
+  if ((!list && (!whole || *whole < 0)) ||
+      (list && (!*list || std::int64_t((*list)->size()) < layers)))
+    return Error{"bad-file", "The pattern of sliding windows is neither a number nor one per layer",
+                 keys.where()};
+  if (whole == period)
+    return {};
+  Json types = Json::array();
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(layers, 100000); ++i) {
+    bool slides = !list && *whole > 0 && (i + 1) % *whole != 0;
+    if (list) {
+      const GgufValue& value = (**list)[std::size_t(i)];
+      const auto* flag = std::get_if<bool>(&value.value);
+      slides = flag ? *flag : value.as_int().value_or(0) != 0;
+    }
+    types.push_back(slides ? "sliding_attention" : "full_attention");
+  }
+  config["layer_types"] = std::move(types);
+  return {};
 }
 
 std::vector<std::string> gemma_gguf_problems(const ModelSpec& s) {

@@ -11,10 +11,12 @@ namespace bitlathe {
 Json gemma_config(const Json& config, const Json& defaults);
 /// Sizes, tanh GELU, embeddings times sqrt(hidden), norms by 1 + w, a tied head, rope.
 Result<ModelSpec> gemma_spec(const Json& config, const std::string& where);
-/// attention_scale, caps and windows of Gemma 2 and 3.
-Result<void> gemma_attention(const Json& config,
-                             bool (*slides)(const Json& config, std::int64_t layer), ModelSpec& s,
-                             const std::string& where);
+/// attention_scale, caps and windows of Gemma 2 and 3; layers slide as "layer_types" or `slides`
+/// says.
+Result<void> gemma_attention(const Json& config, const std::function<bool(std::int64_t)>& slides,
+                             ModelSpec& s, const std::string& where);
+/// "sliding_window", and "layer_types" where the pattern of a GGUF file is not `period`.
+Result<void> gemma_windows_from_gguf(const GgufKeys& keys, std::int64_t period, Json& config);
 
 struct GemmaLayout {
   bool head_norms = false; ///< queries and keys are normed head by head

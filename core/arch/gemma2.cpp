@@ -13,8 +13,6 @@ bool match(const Json& config) { return names_class(config, {"Gemma2ForCausalLM"
 
 bool match_gguf(const GgufMetadata& metadata) { return gguf_architecture_is(metadata, "gemma2"); }
 
-bool slides(const Json&, std::int64_t layer) { return layer % 2 == 0; }
-
 Result<ModelSpec> spec(const Json& given, const std::string& where) {
   Json config = gemma_config(given, {{"num_attention_heads", 8},
                                      {"num_key_value_heads", 4},
@@ -27,7 +25,8 @@ Result<ModelSpec> spec(const Json& given, const std::string& where) {
   if (!config.contains("final_logit_softcapping"))
     config["final_logit_softcapping"] = 30.0;
   TRY_ASSIGN(ModelSpec s, gemma_spec(config, where));
-  TRY(gemma_attention(config, slides, s, where));
+  TRY(gemma_attention(
+      config, [](std::int64_t layer) { return layer % 2 == 0; }, s, where));
   TRY(read_rope(config, {rope_settings(config), "rope_theta", 10000, s.head_dim, s.context}, s.rope,
                 where));
   return s;
@@ -38,6 +37,7 @@ Result<Json> config_from_gguf(const GgufFile& file) {
   TRY_ASSIGN(Json config, gemma_config_from_gguf(keys, "Gemma2ForCausalLM", "gemma2"));
   gemma_scalar_from_gguf(layers_of_27b, config);
   config["sliding_window"] = keys.whole("attention.sliding_window").value_or(4096);
+  TRY(gemma_windows_from_gguf(keys, 2, config));
   config["attn_logit_softcapping"] =
       shortest(float(keys.number("attn_logit_softcapping").value_or(50.0)));
   config["final_logit_softcapping"] =

@@ -18,12 +18,7 @@ bool match(const Json& config) {
 
 bool match_gguf(const GgufMetadata& metadata) { return gguf_architecture_is(metadata, "gemma3"); }
 
-bool slides(const Json& config, std::int64_t layer) {
-  const auto pattern = config.find("sliding_window_pattern");
-  const std::int64_t period =
-      pattern != config.end() && pattern->is_number_integer() ? pattern->get<std::int64_t>() : 6;
-  return period > 0 && (layer + 1) % period != 0;
-}
+constexpr std::int64_t usual_period = 6;
 
 Result<void> read_ropes(const Json& config, ModelSpec& s, const std::string& where) {
   const Json* global = rope_settings(config, "full_attention");
@@ -43,6 +38,13 @@ Result<ModelSpec> spec(const Json& given, const std::string& where) {
                                            {"vocab_size", 262208},
                                            {"max_position_embeddings", 131072}});
   TRY_ASSIGN(ModelSpec s, gemma_spec(config, where));
+  TRY_ASSIGN(const std::int64_t saved,
+             json_int_or(config, "_sliding_window_pattern", usual_period, where));
+  TRY_ASSIGN(const std::int64_t period,
+             json_int_or(config, "sliding_window_pattern", saved, where));
+  if (period < 1)
+    return Error{"bad-file", "\"sliding_window_pattern\" is " + std::to_string(period), where};
+  const auto slides = [period](std::int64_t layer) { return (layer + 1) % period != 0; };
   TRY(gemma_attention(config, slides, s, where));
   TRY_ASSIGN(const bool both_ways,
              json_bool_or(config, "use_bidirectional_attention", false, where));
@@ -59,7 +61,8 @@ Result<Json> config_from_gguf(const GgufFile& file) {
   gemma_scalar_from_gguf(layers_of_27b, config);
   const auto window = keys.whole("attention.sliding_window").value_or(0);
   config["sliding_window"] = window > 0 ? Json(window) : Json(nullptr);
-  config["sliding_window_pattern"] = keys.whole("attention.sliding_window_pattern").value_or(6);
+  config["sliding_window_pattern"] = usual_period;
+  TRY(gemma_windows_from_gguf(keys, usual_period, config));
   config["rope_local_base_freq"] =
       shortest(float(keys.number("rope.freq_base_swa").value_or(local_theta)));
   if (const auto cap = keys.number("final_logit_softcapping"))
@@ -77,7 +80,7 @@ GgufMetadata gguf_metadata(const ModelSpec& s, const Json&) {
 std::vector<ModuleName> modules(const ModelSpec& s) { return gemma_modules(s, {true, true}); }
 
 std::vector<std::string> gguf_problems(const ModelSpec& s, const Json&) {
-  auto out = gemma_gguf_problems(s, layers_of_27b, 6);
+  auto out = gemma_gguf_problems(s, layers_of_27b, usual_period);
   if (s.attention_softcap > 0)
     out.push_back("llama.cpp does not cap the attention scores of Gemma 3");
   if (!s.local_rope.factors.empty())

@@ -124,6 +124,7 @@ const Arch arch_gpt2{
     "gpt2",           match,
     match_gguf,       spec,
     config_from_gguf, gguf_metadata,
-    modules};
+    modules,          gguf_notes,
+    gguf_problems};
 
 } // namespace bitlathe

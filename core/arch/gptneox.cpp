@@ -119,6 +119,7 @@ const Arch arch_gptneox{
     "gptneox",        match,
     match_gguf,       spec,
     config_from_gguf, gguf_metadata,
-    modules};
+    modules,          gguf_notes,
+    gguf_problems};
 
 } // namespace bitlathe

@@ -135,6 +135,10 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
       notes.push_back(std::move(note));
     for (auto& note : notes)
       out.push_back({Level::note, {}, std::move(note)});
+    if (arch->gguf_problems)
+      for (auto& problem : arch->gguf_problems(*model.spec, model.config))
+        out.push_back(
+            {Level::refuse, {}, problem + " (nearest: safetensors or compressed-tensors)"});
   }
   return out;
 }

@@ -236,6 +236,9 @@ class Assembler {
       ++undecodable_[module->weight.scheme.id];
     if (expected.bias && module->bias.rows == 0)
       problems_.push_back(expected.name + ".bias is missing");
+    else if (expected.bias && module->bias.cols != expected.shape[0])
+      problems_.push_back(expected.name + ".bias has " + std::to_string(module->bias.cols) +
+                          " values instead of " + std::to_string(expected.shape[0]));
   }
 
   /// Packed weights are stored as linear layers, [out, in], whatever the class.
@@ -376,7 +379,9 @@ std::string architecture_name(const Json& config) {
 
 bool attach_bias(Module& module, QTensor bias) {
   const auto outputs = module.shape.size() < 2 ? module.weight.cols : module.weight.rows;
-  if (!bias.scheme.family || bias.rows != 1 || bias.cols != outputs)
+  // As long as the inputs: of a matrix that may be stored as [in, out]. The architecture decides.
+  const bool turned = module.shape.size() == 2 && bias.cols == module.weight.cols;
+  if (!bias.scheme.family || bias.rows != 1 || (bias.cols != outputs && !turned))
     return false;
   module.bias = std::move(bias);
   return true;

@@ -97,6 +97,9 @@ struct Arch {
   std::vector<ModuleName> (*modules)(const ModelSpec& spec);
   /// What GGUF or llama.cpp makes different of this model, for people. May be null.
   std::vector<std::string> (*gguf_notes)(const ModelSpec& spec, const Json& config) = nullptr;
+  /// Why llama.cpp would not load or not run the model rightly from a GGUF file: the export is
+  /// refused. May be null.
+  std::vector<std::string> (*gguf_problems)(const ModelSpec& spec, const Json& config) = nullptr;
 };
 std::span<const Arch* const> all_archs();
 /// nullptr when none matches.

@@ -156,6 +156,7 @@ STRAY = {
 # What GGUF files cannot say. "exact": positions that are the same when read back; "refused" and "notes": words.
 GGUF = {
     "llama-dynamic": {"exact": 16},
+    "llama-yarn-mscale": {"extra": ["rope_freqs.weight"]},
     "mistral-window": {"exact": 8},
     "qwen2-window": {"exact": 7},
     "qwen2-layer-types": {"exact": 6},
