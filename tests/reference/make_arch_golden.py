@@ -153,13 +153,15 @@ STRAY = {
                       ["vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight", [16, 8]],
                       ["multi_modal_projector.mm_input_projection_weight", [8, 16]]],
 }
-# What GGUF files cannot say. "exact": positions that are the same when read back; "refused" and "notes": words.
+# What GGUF files cannot say. "exact": positions that are the same when read back; "llama_cpp_exact": in
+# llama.cpp; "refused" and "notes": words.
 GGUF = {
-    "llama-dynamic": {"exact": 16},
+    "llama-dynamic": {"exact": 16, "llama_cpp_exact": 16},
     "llama-yarn-mscale": {"extra": ["rope_freqs.weight"]},
-    "mistral-window": {"exact": 8},
-    "qwen2-window": {"exact": 7},
-    "qwen2-layer-types": {"exact": 6},
+    "mistral-window": {"exact": 8, "llama_cpp_exact": 8},
+    "qwen2-window": {"exact": 7, "llama_cpp_exact": 7},
+    "qwen2-layer-types": {"exact": 6, "llama_cpp_exact": 6},
+    "phi3-window": {"llama_cpp_exact": 9},
     "gpt2-erf-unscaled": {"refused": "scale the attention"},
     "neox-parallel": {"notes": ["GELU"]},
     "neox-serial": {"refused": "biases"},
