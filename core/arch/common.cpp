@@ -268,11 +268,18 @@ GgufMetadata common_metadata(std::string_view architecture, const ModelSpec& s,
   return out;
 }
 
-void note_narrow_attention(const ModelSpec& spec, std::vector<std::string>& notes) {
-  if (spec.heads * spec.head_dim != spec.hidden)
-    notes.push_back("llama.cpp does not load this architecture with " + std::to_string(spec.heads) +
-                    " heads of " + std::to_string(spec.head_dim) + " values in a model " +
-                    std::to_string(spec.hidden) + " wide");
+std::vector<std::string> llama_cpp_problems(const ModelSpec& spec, const LlamaCppLimits& limits) {
+  std::vector<std::string> out;
+  if (spec.activation != "silu")
+    out.push_back("llama.cpp would run the feed-forward of this architecture with SiLU, not with " +
+                  spec.activation);
+  if (limits.square_attention && spec.heads * spec.head_dim != spec.hidden)
+    out.push_back("llama.cpp does not load this architecture with " + std::to_string(spec.heads) +
+                  " heads of " + std::to_string(spec.head_dim) + " values in a model " +
+                  std::to_string(spec.hidden) + " wide");
+  if (limits.no_output_bias && spec.attention_bias)
+    out.push_back("llama.cpp does not load a bias of the attention's output in this architecture");
+  return out;
 }
 
 std::vector<std::string> note_lost_windows(const ModelSpec& spec, const Json&) {

@@ -93,8 +93,12 @@ Result<Json> common_config(const GgufKeys& keys, const char* class_name, const c
 GgufMetadata common_metadata(std::string_view architecture, const ModelSpec& spec,
                              const char* epsilon = "attention.layer_norm_rms_epsilon");
 GgufValue gguf_u32(std::int64_t value);
-/// Some loaders of llama.cpp take heads * head_dim = hidden for granted.
-void note_narrow_attention(const ModelSpec& spec, std::vector<std::string>& notes);
+/// For Arch::gguf_problems: what llama.cpp's code for gated SiLU models takes for granted.
+struct LlamaCppLimits {
+  bool square_attention = false; ///< heads * head_dim = hidden
+  bool no_output_bias = false;   ///< of attention
+};
+std::vector<std::string> llama_cpp_problems(const ModelSpec& spec, const LlamaCppLimits& limits);
 /// Arch::gguf_notes of architectures whose sliding windows llama.cpp does not run.
 std::vector<std::string> note_lost_windows(const ModelSpec& spec, const Json& config);
 

@@ -86,6 +86,10 @@ std::vector<ModuleName> modules(const ModelSpec& s) {
 
 GgufMetadata gguf_metadata(const ModelSpec& s, const Json&) { return common_metadata("llama", s); }
 
+std::vector<std::string> gguf_problems(const ModelSpec& s, const Json&) {
+  return llama_cpp_problems(s, {});
+}
+
 } // namespace
 
 extern const Arch arch_llama;
@@ -94,6 +98,7 @@ const Arch arch_llama{
     "llama",          match,
     match_gguf,       spec,
     config_from_gguf, gguf_metadata,
-    modules};
+    modules,          nullptr,
+    gguf_problems};
 
 } // namespace bitlathe

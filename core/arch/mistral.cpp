@@ -36,6 +36,10 @@ std::vector<ModuleName> modules(const ModelSpec& s) {
   return llama_modules(s, layout);
 }
 
+std::vector<std::string> gguf_problems(const ModelSpec& s, const Json&) {
+  return llama_cpp_problems(s, {});
+}
+
 } // namespace
 
 extern const Arch arch_mistral;
@@ -43,6 +47,7 @@ const Arch arch_mistral{"mistral",        "Mistral: Llama with a sliding attenti
                         "llama",          match,
                         match_gguf,       spec,
                         config_from_gguf, gguf_metadata,
-                        modules,          note_lost_windows};
+                        modules,          note_lost_windows,
+                        gguf_problems};
 
 } // namespace bitlathe

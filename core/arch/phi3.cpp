@@ -79,10 +79,8 @@ std::vector<ModuleName> modules(const ModelSpec& s) {
   return std::move(out.list);
 }
 
-std::vector<std::string> gguf_notes(const ModelSpec& s, const Json& config) {
-  auto notes = note_lost_windows(s, config);
-  note_narrow_attention(s, notes);
-  return notes;
+std::vector<std::string> gguf_problems(const ModelSpec& s, const Json&) {
+  return llama_cpp_problems(s, {true, false});
 }
 
 } // namespace
@@ -97,6 +95,7 @@ const Arch arch_phi3{id,
                      config_from_gguf,
                      gguf_metadata,
                      modules,
-                     gguf_notes};
+                     note_lost_windows,
+                     gguf_problems};
 
 } // namespace bitlathe

@@ -41,10 +41,8 @@ std::vector<ModuleName> modules(const ModelSpec& s) {
   return llama_modules(s, layout);
 }
 
-std::vector<std::string> gguf_notes(const ModelSpec& s, const Json& config) {
-  auto notes = note_lost_windows(s, config);
-  note_narrow_attention(s, notes);
-  return notes;
+std::vector<std::string> gguf_problems(const ModelSpec& s, const Json&) {
+  return llama_cpp_problems(s, {true, false});
 }
 
 } // namespace
@@ -71,6 +69,7 @@ const Arch arch_qwen2{id,
                       config_from_gguf,
                       gguf_metadata,
                       modules,
-                      gguf_notes};
+                      note_lost_windows,
+                      gguf_problems};
 
 } // namespace bitlathe

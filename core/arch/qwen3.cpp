@@ -45,6 +45,10 @@ std::vector<ModuleName> modules(const ModelSpec& s) {
   return llama_modules(s, layout);
 }
 
+std::vector<std::string> gguf_problems(const ModelSpec& s, const Json&) {
+  return llama_cpp_problems(s, {false, true});
+}
+
 } // namespace
 
 extern const Arch arch_qwen3;
@@ -57,6 +61,7 @@ const Arch arch_qwen3{id,
                       config_from_gguf,
                       gguf_metadata,
                       modules,
-                      note_lost_windows};
+                      note_lost_windows,
+                      gguf_problems};
 
 } // namespace bitlathe

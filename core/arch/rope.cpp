@@ -404,15 +404,9 @@ GgufRope rope_to_gguf(std::string_view architecture, const ModelSpec& spec) {
   const auto whole = [](std::int64_t v) { return gguf_u32(v); };
   add("freq_base", GgufValue::f32(rope.theta));
   add("dimension_count", whole(rope.dims));
-  const auto spelled_out = [&] {
-    if (!knows_freqs) {
-      out.notes.push_back("GGUF has no place for the position scaling \"" + rope.type +
-                          "\" of this architecture: llama.cpp runs it unscaled");
-      return;
-    }
-    out.tensors.emplace_back(freqs_tensor, rope.factors);
-    if (rope.attention_factor != 1.0f)
-      add("scaling.attn_factor", GgufValue::f32(rope.attention_factor));
+  const auto no_place = [&] {
+    out.problems.push_back("llama.cpp does not read position scaling of the kind \"" + rope.type +
+                           "\" for this architecture and would run it unscaled");
   };
   if (rope.type == "linear") {
     add("scaling.type", GgufValue::string("linear"));
@@ -435,14 +429,17 @@ GgufRope rope_to_gguf(std::string_view architecture, const ModelSpec& spec) {
     out.notes.push_back("llama.cpp picks the long or short position factors by the size of its "
                         "context (-c), this program by the length of the sequence");
   } else if (rope.type == "longrope") {
-    out.notes.push_back("GGUF has no place for the position scaling \"longrope\" of this "
-                        "architecture: llama.cpp runs it unscaled");
+    no_place();
   } else if (rope.type == "dynamic") {
     out.notes.push_back("GGUF has no dynamic position scaling: llama.cpp runs sequences of more "
                         "than " +
                         std::to_string(rope.original_context) + " tokens unscaled");
+  } else if (!rope.factors.empty() && knows_freqs) {
+    out.tensors.emplace_back(freqs_tensor, rope.factors);
+    if (rope.attention_factor != 1.0f)
+      add("scaling.attn_factor", GgufValue::f32(rope.attention_factor));
   } else if (!rope.factors.empty()) {
-    spelled_out();
+    no_place();
   }
   return out;
 }

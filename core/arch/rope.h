@@ -33,11 +33,12 @@ Result<void> read_rope(const Json& config, const RopeSource& source, RopeSpec& o
 /// divisors, spelled out.
 Result<void> rope_from_gguf(const GgufKeys& keys, std::int64_t head_dim, Json& config);
 
-/// Keys below PREFIX.rope., the tensors that go with them, and what cannot be said.
+/// Keys below PREFIX.rope., the tensors that go with them, what differs for some lengths (notes)
+/// and what would be wrong for all (problems).
 struct GgufRope {
   GgufMetadata metadata;
   std::vector<std::pair<std::string, std::vector<float>>> tensors;
-  std::vector<std::string> notes;
+  std::vector<std::string> notes, problems;
 };
 GgufRope rope_to_gguf(std::string_view architecture, const ModelSpec& spec);
 /// Whether a tensor is one of those, read into the configuration.

@@ -131,14 +131,15 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
   if (arch && model.spec) {
     auto notes =
         arch->gguf_notes ? arch->gguf_notes(*model.spec, model.config) : std::vector<std::string>();
-    for (auto& note : rope_to_gguf(arch->gguf_id, *model.spec).notes)
-      notes.push_back(std::move(note));
+    GgufRope rope = rope_to_gguf(arch->gguf_id, *model.spec);
+    std::move(rope.notes.begin(), rope.notes.end(), std::back_inserter(notes));
     for (auto& note : notes)
       out.push_back({Level::note, {}, std::move(note)});
-    if (arch->gguf_problems)
-      for (auto& problem : arch->gguf_problems(*model.spec, model.config))
-        out.push_back(
-            {Level::refuse, {}, problem + " (nearest: safetensors or compressed-tensors)"});
+    auto problems = arch->gguf_problems ? arch->gguf_problems(*model.spec, model.config)
+                                        : std::vector<std::string>();
+    std::move(rope.problems.begin(), rope.problems.end(), std::back_inserter(problems));
+    for (const auto& problem : problems)
+      out.push_back({Level::refuse, {}, problem + " (nearest: safetensors or compressed-tensors)"});
   }
   return out;
 }

@@ -405,7 +405,8 @@ void note_attention(Checkpoint& checkpoint) {
     else
       note += ", factor " + number(rope.factor);
     if (rope.original_context > 0)
-      note += ", from " + std::to_string(rope.original_context) + " tokens on";
+      note += (rope.type == "yarn" ? ", trained before on " : ", beyond ") +
+              std::to_string(rope.original_context) + " tokens";
     checkpoint.notes.push_back(note);
   }
   const auto windows = std::count_if(spec.windows.begin(), spec.windows.end(),
