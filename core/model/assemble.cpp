@@ -187,9 +187,13 @@ class Assembler {
              dot = prefix->find('.', dot + 1))
           give(prefix->substr(0, dot + 1) + name.name, name.name);
     }
-    checkpoint_.notes.push_back(std::to_string(renamed) + " modules are stored as \"" + *prefix +
-                                "...\" and named as \"" + wanted +
-                                "...\" here; exports to folders keep the stored names");
+    const auto quoted = [](const std::string& text) { return "\"" + text + "\""; };
+    checkpoint_.notes.push_back(
+        std::to_string(renamed) + " modules are stored " +
+        (prefix->empty()  ? "without the prefix " + quoted(wanted) + " that they are named with"
+         : wanted.empty() ? "with the prefix " + quoted(*prefix) + " and named without it"
+                          : "under " + quoted(*prefix) + " and named under " + quoted(wanted)) +
+        " here; exports to folders keep the stored names");
   }
 
   /// Settles whether the head has a weight of its own.
