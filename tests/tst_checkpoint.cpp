@@ -340,6 +340,18 @@ void TestCheckpoint::unknown_architecture() {
   make_model(path_of(dir), {{"architectures", {"MambaForCausalLM"}}}, tensors);
   const auto model = opened(path_of(dir));
   QCOMPARE(model->architecture, std::string("MambaForCausalLM"));
+  QVERIFY(model->why_not_runnable.find("it has") == std::string::npos);
+  make_model(path_of(dir) / "experts",
+             {{"architectures", {"DeepseekV3ForCausalLM"}},
+              {"n_routed_experts", 8},
+              {"kv_lora_rank", 512},
+              {"is_encoder_decoder", false}},
+             tensors);
+  const auto experts = opened(path_of(dir) / "experts");
+  const auto& why = experts->why_not_runnable;
+  QVERIFY2(why.find("it has a mixture of experts, compressed keys and values (MLA);") !=
+               std::string::npos,
+           why.c_str());
   QVERIFY(model->why_not_runnable.find("MambaForCausalLM") != std::string::npos);
   QCOMPARE(model->modules.front().role, std::string("embedding"));
   QCOMPARE(model->modules.back().role, std::string("lm_head"));

@@ -103,6 +103,14 @@ Json compressed_config(const Checkpoint& model) {
     else if (module.linear || module.role == "lm_head")
       ignore.push_back(module.hf_name());
   }
+  // Other parts of a model, such as its vision tower, are linear layers too, and left as they are.
+  for (const auto& other : model.others) {
+    constexpr std::string_view tail = ".weight";
+    const std::string_view name = other.name;
+    if (other.shape.size() == 2 && name.size() > tail.size() &&
+        name.substr(name.size() - tail.size()) == tail)
+      ignore.emplace_back(name.substr(0, name.size() - tail.size()));
+  }
   const bool packed = std::any_of(kinds.begin(), kinds.end(),
                                   [](const auto& k) { return !k.first.int8_activations; });
   const bool plain = std::any_of(kinds.begin(), kinds.end(),

@@ -393,6 +393,53 @@ bool attach_bias(Module& module, QTensor bias) {
 
 namespace {
 
+/// What an unknown architecture has that the engine lacks, as far as its settings tell.
+std::string special_parts(const Checkpoint& checkpoint) {
+  struct Sign {
+    const char *key, *gguf, *meaning;
+  };
+  static constexpr std::array signs{
+      Sign{"num_local_experts", ".expert_count", "a mixture of experts"},
+      Sign{"num_experts", ".expert_count", "a mixture of experts"},
+      Sign{"n_routed_experts", ".expert_count", "a mixture of experts"},
+      Sign{"kv_lora_rank", ".attention.kv_lora_rank", "compressed keys and values (MLA)"},
+      Sign{"state_size", ".ssm.state_size", "state-space layers"},
+      Sign{"mamba_d_state", ".ssm.state_size", "state-space layers"},
+      Sign{"linear_num_key_heads", ".ssm.state_size", "linear attention"},
+      Sign{"cross_attention_layers", ".cross_attention_layers", "cross-attention"},
+      Sign{"is_encoder_decoder", ".decoder_start_token_id", "an encoder beside the decoder"}};
+  if (!checkpoint.config.is_object())
+    return {};
+  const auto text = checkpoint.config.find("text_config");
+  const auto set = [&](const Json& config, const char* key) {
+    const auto it = config.find(key);
+    if (it == config.end() || it->is_null() || it->is_string())
+      return false;
+    return it->is_number()    ? it->get<double>() > 0
+           : it->is_boolean() ? it->get<bool>()
+                              : !it->empty();
+  };
+  const auto stored = [&](const char* key) {
+    for (const auto& [name, value] : checkpoint.gguf)
+      if (ends_with(name, key) && value.as_number().value_or(1) > 0)
+        return true;
+    return false;
+  };
+  std::string out;
+  const auto add = [&](const std::string& meaning) {
+    if (out.find(meaning) == std::string::npos)
+      out += (out.empty() ? "" : ", ") + meaning;
+  };
+  for (const Sign& sign : signs)
+    if (set(checkpoint.config, sign.key) || stored(sign.gguf) ||
+        (text != checkpoint.config.end() && text->is_object() && set(*text, sign.key)))
+      add(sign.meaning);
+  for (const auto& tensor : checkpoint.others)
+    if (ends_with(tensor.name, ".sinks"))
+      add("attention sinks");
+  return out;
+}
+
 /// Position scaling and windows: what decides how the model does on long texts.
 void note_attention(Checkpoint& checkpoint) {
   const ModelSpec& spec = *checkpoint.spec;
@@ -431,11 +478,12 @@ void assemble(Checkpoint& checkpoint, std::vector<Module> found,
   auto& why = checkpoint.why_not_runnable;
   checkpoint.architecture = arch ? std::string(arch->id) : name.empty() ? "unknown" : name;
   if (!arch) {
+    const auto special = special_parts(checkpoint);
     if (why.empty())
       why = name.empty() ? "The configuration names no architecture"
-                         : "The architecture \"" + name +
-                               "\" is not one this version can run; weights can be inspected and "
-                               "quantized without calibration";
+                         : "The architecture \"" + name + "\" is not one this version can run" +
+                               (special.empty() ? "" : ": it has " + special) +
+                               "; weights can be inspected and quantized without calibration";
     assemble_by_name(checkpoint, std::move(found));
   } else if (auto spec = arch->spec(checkpoint.config, where); !spec) {
     if (why.empty())
