@@ -330,7 +330,6 @@ void TestTokenizer::gguf_damaged_data() {
     QTest::addRow("%s a number", key) << QString(key) << 1;
   }
   QTest::newRow("unknown model") << "tokenizer.ggml.model" << 2;
-  QTest::newRow("unknown pre-tokenizer") << "tokenizer.ggml.pre" << 2;
   QTest::newRow("tokens twice") << "tokenizer.ggml.tokens" << 3;
   QTest::newRow("tokens empty") << "tokenizer.ggml.tokens" << 4;
   QTest::newRow("types short") << "tokenizer.ggml.token_type" << 4;
