@@ -3,6 +3,7 @@
 
 #include "core/text/tokenizer.h"
 
+#include <chrono>
 #include <ostream>
 
 namespace bitlathe {
@@ -35,7 +36,11 @@ Result<OrderedJson> run(Invocation& invocation) {
   encode.add_special = !invocation.has("no-special");
   encode.parse_special = invocation.has("parse-special");
   OrderedJson json;
-  json["ids"] = tokenizer->encode(text, encode);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto ids = tokenizer->encode(text, encode);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  json["ids"] = ids;
+  json["seconds"] = seconds.count(); // of encoding alone
   if (const auto notes = tokenizer->notes(); !notes.empty())
     json["notes"] = notes;
   return json;
