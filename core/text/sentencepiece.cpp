@@ -44,6 +44,8 @@ struct SentencePieceModel : TokenModel {
       plan.notes.push_back("llama.cpp does not normalize text for this kind of tokenizer, as the "
                            "SentencePiece model asks");
     }
+    if (plan.model == "t5" && file->byte_fallback)
+      plan.notes.push_back("llama.cpp does not spell unknown characters in bytes for this kind");
     if (file->space_as_suffix)
       plan.notes.push_back("llama.cpp puts the space before a word, this tokenizer behind it");
     return plan;

@@ -127,7 +127,7 @@ Result<AsTokenizerJson> from_vocab_txt(const fs::path& folder) {
   const auto bytes = file->bytes();
   TRY_ASSIGN(const auto config, read_optional(folder / "tokenizer_config.json"));
   Json vocab = Json::object();
-  std::int64_t id = 0;
+  std::uint64_t id = 0;
   for (auto& line : lines_of({reinterpret_cast<const char*>(bytes.data()), bytes.size()})) {
     while (!line.empty() && (line.back() == ' ' || line.back() == '\t'))
       line.pop_back();
