@@ -35,6 +35,10 @@ MatrixView MatrixView::slice(std::int64_t first_row, std::int64_t count) const {
   const auto cut = [&](std::span<const std::byte> all, std::int64_t row_bytes) {
     return all.subspan(std::size_t(first_row * row_bytes), std::size_t(count * row_bytes));
   };
+  if (layout->id == "float_columns") { // every column has its part of these rows
+    part.codes = codes.subspan(std::size_t(first_row) * float_size(float_type));
+    return part;
+  }
   part.codes = cut(codes, layout->row_bytes(*this));
   if (!per_tensor) { // one scale and zero for all rows stays as it is
     if (!scales.empty())

@@ -4,6 +4,8 @@
 // to GGUF and opened again, quantized, exported and opened again. A new golden file is a new row
 // here.
 #include "core/engine/engine.h"
+#include "core/eval/weight_compare.h"
+#include "core/eval/weight_stats.h"
 #include "core/export/exporter.h"
 #include "core/job/quantize.h"
 #include "tests/support.h"
@@ -255,6 +257,7 @@ class TestArch : public QObject {
     QCOMPARE(checkpoint->parameters(), stored);
     for (const Module& m : checkpoint->modules) {
       QVERIFY2(!m.part.empty() && !m.role.empty() && m.role != "other", m.name.c_str());
+      QVERIFY2(m.weight.owned_codes.empty(), m.name.c_str()); // opening reads no values
       if (m.shape.size() == 2)
         QVERIFY2(m.shape[0] == m.weight.rows && m.shape[1] == m.weight.cols, m.name.c_str());
     }
@@ -333,6 +336,82 @@ class TestArch : public QObject {
     qInfo("%s through GGUF, %zu positions: %.1e of the largest logit", qPrintable(name), exact,
           off);
     QVERIFY(off < bar);
+  }
+
+  /// GPT-2's matrices are [in, out] in a folder and [out, in] in a GGUF file: everything that looks
+  /// at them must see the same.
+  void stored_by_columns() {
+    const Golden golden = read_golden("gpt2-bare");
+    QTemporaryDir dir;
+    const fs::path base = dir.path().toStdString();
+    put_model(golden, FloatType::f32, base / "hf");
+    const auto folder = opened(base / "hf");
+    QVERIFY(folder);
+    const auto outcome = exported(*folder, "gguf", base / "gguf");
+    QVERIFY2(outcome.ok(), outcome.ok() ? "" : outcome.error().text().c_str());
+    const auto file = opened(outcome->path);
+    QVERIFY(file);
+    const auto compute = std::move(*make_cpu_compute());
+    Feedback feedback;
+    std::size_t turned = 0;
+    for (const Module& m : folder->modules) {
+      const Module* other = file->find_module(m.name);
+      QVERIFY(other && !other->weight.by_columns);
+      turned += m.weight.by_columns;
+      for (const auto& [a, b] : {std::pair(&m, other), std::pair(other, &m)}) {
+        const auto error = weight_error(*a, *b, *compute, feedback);
+        QVERIFY(error.ok());
+        QCOMPARE(error->max_abs_error, 0.0f);
+      }
+      const auto want = weight_statistics(*other, *compute, true, feedback);
+      const auto got = weight_statistics(m, *compute, true, feedback);
+      QVERIFY(want.ok() && got.ok());
+      QCOMPARE(got->channels.size(), want->channels.size());
+      for (std::size_t i = 0; i < want->channels.size(); ++i)
+        QVERIFY(got->channels[i].min == want->channels[i].min &&
+                got->channels[i].max == want->channels[i].max);
+      const auto counted = weight_histogram(m, 20, *compute, feedback);
+      QVERIFY(counted.ok());
+      QCOMPARE(counted->counts, weight_histogram(*other, 20, *compute, feedback)->counts);
+      if (m.shape.size() != 2)
+        continue;
+      const auto rows = m.weight.rows / 2, cols = m.weight.cols;
+      const auto map = heat_map(m, 3, 0, rows, cols, 7, *compute, feedback);
+      const auto same = heat_map(*other, 3, 0, rows, cols, 7, *compute, feedback);
+      QVERIFY(map.ok() && same.ok());
+      QCOMPARE(map->tiles.size(), same->tiles.size());
+      for (std::size_t i = 0; i < map->tiles.size(); ++i)
+        QVERIFY(map->tiles[i].min == same->tiles[i].min && map->tiles[i].max == same->tiles[i].max);
+      const auto part = m.weight.view().slice(2, 3), like = other->weight.view().slice(2, 3);
+      std::vector<float> a(static_cast<std::size_t>(cols)), b(a.size());
+      for (int row = 0; row < 3; ++row) {
+        part.layout->decode(part, row, 0, cols, a.data());
+        like.layout->decode(like, row, 0, cols, b.data());
+        QVERIFY(a == b);
+      }
+    }
+    QCOMPARE(turned, std::size_t(8));
+    for (const auto& [checked, against] :
+         {std::pair(base / "hf", file.get()), std::pair(outcome->path, folder.get())}) {
+      const auto report = verify_checkpoint(checked, against, *compute, feedback);
+      QVERIFY(report.ok());
+      for (const auto& worst : report->worst)
+        QVERIFY2(worst.max_abs_error == 0, worst.module.c_str());
+    }
+    // Unchanged, an export to a folder has the stored bytes again.
+    const auto copy = exported(*folder, "safetensors", base / "copy");
+    QVERIFY2(copy.ok(), copy.ok() ? "" : copy.error().text().c_str());
+    const auto first = read_safetensors(base / "hf" / "model.safetensors");
+    const auto second = read_safetensors(base / "copy" / "model.safetensors");
+    QVERIFY(first.ok() && second.ok());
+    QCOMPARE(second->tensors.size(), first->tensors.size());
+    for (const auto& tensor : first->tensors) {
+      const auto it = std::find_if(second->tensors.begin(), second->tensors.end(),
+                                   [&](const auto& t) { return t.name == tensor.name; });
+      QVERIFY2(it != second->tensors.end() && it->shape == tensor.shape, tensor.name.c_str());
+      QVERIFY2(std::equal(tensor.data.begin(), tensor.data.end(), it->data.begin(), it->data.end()),
+               tensor.name.c_str());
+    }
   }
 
   void quantized_data() { each_golden(); }

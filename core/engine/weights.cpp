@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/engine/weights.h"
 
+#include "core/model/transpose.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -177,6 +178,10 @@ class Loader {
     if (options_.round_weights_to_f16) {
       out.own =
           std::make_unique<QTensor>(rounded_copy(*out.weight, rounding_of(*out.weight), clipped_));
+      out.weight = out.own.get();
+      out_.bytes += out.own->bytes();
+    } else if (out.weight->by_columns) { // products go along rows
+      out.own = ByRows(*out.weight).release();
       out.weight = out.own.get();
       out_.bytes += out.own->bytes();
     }

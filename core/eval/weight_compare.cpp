@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/eval/weight_compare.h"
 
+#include "core/model/transpose.h"
+
 #include <algorithm>
 #include <set>
 
@@ -86,7 +88,8 @@ Result<ErrorSums> weight_error(const Module& first, const Module& other, Compute
                                Feedback& feedback) {
   if (auto reason = why_not_comparable(first, other); !reason.empty())
     return Error{"mismatch", std::move(reason), first.name};
-  const QTensor &w = first.weight, &v = other.weight;
+  const ByRows first_rows(first.weight), other_rows(other.weight);
+  const QTensor &w = *first_rows, &v = *other_rows;
   if (!w.scheme.quantized)
     return compute.error(FloatView{w.scheme.float_type, w.rows, w.cols, w.codes}, v.view(),
                          &feedback);

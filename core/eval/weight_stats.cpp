@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/eval/weight_stats.h"
 
+#include "core/model/transpose.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -18,7 +19,8 @@ constexpr std::int64_t chunk_values = 1 << 20;
 template <class Visit>
 Result<void> for_each_chunk(const Module& module, Compute& compute, const Feedback& feedback,
                             const Visit& visit) {
-  const QTensor& weight = module.weight;
+  const ByRows in_rows(module.weight);
+  const QTensor& weight = *in_rows;
   if (weight.rows <= 0 || weight.cols <= 0)
     return Error{"bad-argument", "The module has no weight of its own", module.name};
   if (!weight.scheme.family)

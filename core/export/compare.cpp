@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/export/compare.h"
 
+#include "core/model/transpose.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -61,8 +62,10 @@ std::int64_t first_difference(const QTensor& wanted, const QTensor& written) {
   return first;
 }
 
-Result<void> compare_weights(const std::string& name, const QTensor& wanted,
-                             const QTensor& written) {
+Result<void> compare_weights(const std::string& name, const QTensor& wanted_as_stored,
+                             const QTensor& written_as_stored) {
+  const ByRows wanted_rows(wanted_as_stored), written_rows(written_as_stored);
+  const QTensor &wanted = *wanted_rows, &written = *written_rows;
   if (wanted.rows != written.rows || wanted.cols != written.cols)
     return mismatch(name, "its shape differs");
   if (!written.scheme.family || !wanted.scheme.family)

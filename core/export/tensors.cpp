@@ -14,8 +14,10 @@ namespace bitlathe {
 
 namespace {
 
-Result<void> write_rows(OutputFile& file, const QTensor& weight, FloatType type,
+Result<void> write_rows(OutputFile& file, const QTensor& stored, FloatType type,
                         const std::function<std::int64_t(std::int64_t)>& row_of) {
+  const ByRows rows(stored);
+  const QTensor& weight = *rows;
   const auto view = weight.view();
   const auto row_bytes = std::size_t(weight.cols) * float_size(type);
   const bool same = weight.scheme.family->id == "float" && weight.scheme.float_type == type;
@@ -97,12 +99,15 @@ TensorToWrite folder_tensor(const Module& module, FloatType type) {
   if (!module.transposed_in_hf)
     return float_tensor(name, safetensors_dtype(type), module.shape, module.weight, type);
   const auto& weight = module.weight;
-  return {
-      name,
-      safetensors_dtype(type),
-      {weight.cols, weight.rows},
-      std::uint64_t(weight.rows * weight.cols) * float_size(type),
-      [&weight, type](OutputFile& file) { return file.write(transposed_values(weight, type)); }};
+  return {name,
+          safetensors_dtype(type),
+          {weight.cols, weight.rows},
+          std::uint64_t(weight.rows * weight.cols) * float_size(type),
+          [&weight, type](OutputFile& file) {
+            return weight.by_columns && weight.scheme.float_type == type
+                       ? file.write(weight.codes)
+                       : file.write(transposed_values(weight, type));
+          }};
 }
 
 std::string safetensors_dtype(FloatType type) {

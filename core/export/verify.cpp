@@ -2,6 +2,7 @@
 // Verification of a checkpoint on its own, and against the one it was made from.
 #include "core/export/exporter.h"
 #include "core/export/tensors.h"
+#include "core/model/transpose.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
@@ -119,7 +120,9 @@ Result<void> check_finite(const Checkpoint& model, Compute& compute, Feedback& f
       values += m.count;
       return {};
     };
-    const auto any = [&](const QTensor& weight) -> Result<void> {
+    const auto any = [&](const QTensor& stored) -> Result<void> {
+      const ByRows rows(stored);
+      const QTensor& weight = *rows;
       if (!weight.scheme.quantized)
         return count(float_view(weight));
       return in_pieces(weight, compute, feedback,
@@ -143,8 +146,11 @@ struct Comparison {
   std::int64_t bad_row = -1; ///< a row that is farther from the reference than zeros would be
 };
 
-Result<Comparison> compare_weight(const QTensor& reference, const QTensor& weight, Compute& compute,
+Result<Comparison> compare_weight(const QTensor& reference_as_stored,
+                                  const QTensor& weight_as_stored, Compute& compute,
                                   Feedback& feedback) {
+  const ByRows reference_rows(reference_as_stored), weight_rows(weight_as_stored);
+  const QTensor &reference = *reference_rows, &weight = *weight_rows;
   Comparison out;
   std::vector<ErrorSums> rows;
   const auto add = [&](const FloatView& view, std::int64_t first) -> Result<void> {

@@ -3,6 +3,7 @@
 
 #include "core/job/result_store.h"
 #include "core/methods/method.h"
+#include "core/model/transpose.h"
 
 #include <chrono>
 #include <cmath>
@@ -20,6 +21,7 @@ double seconds_since(Clock::time_point start) {
 struct SourceWeight {
   FloatView view;
   std::vector<float> decoded;
+  std::unique_ptr<QTensor> turned; ///< by rows, when the source is stored by columns
 };
 
 Result<SourceWeight> source_weight(const Module& module, Compute& compute, Feedback& feedback) {
@@ -28,7 +30,8 @@ Result<SourceWeight> source_weight(const Module& module, Compute& compute, Feedb
   source.view.cols = module.weight.cols;
   if (!module.weight.scheme.quantized) {
     source.view.type = module.weight.scheme.float_type;
-    source.view.data = module.weight.codes;
+    source.turned = ByRows(module.weight).release();
+    source.view.data = (source.turned ? *source.turned : module.weight).codes;
     return source;
   }
   source.decoded.resize(std::size_t(module.weight.rows * module.weight.cols));

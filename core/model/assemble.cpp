@@ -122,8 +122,8 @@ class Assembler {
         drop(module.hf_name());
     if (transposed_ > 0)
       checkpoint_.notes.push_back(std::to_string(transposed_) +
-                                  " bytes of matrices that are stored as [in, out] were turned to "
-                                  "[out, in] in memory");
+                                  " bytes of matrices are stored as [in, out]; they are shown and "
+                                  "quantized as [out, in]");
     if (checkpoint_.why_not_runnable.empty())
       checkpoint_.spec = std::move(spec);
   }
@@ -266,7 +266,7 @@ class Assembler {
         drop_tensor(module.hf_name() + ".bias");
       }
       if (stored_transposed(expected, module)) {
-        module.weight = transposed(module.weight);
+        read_by_columns(module.weight);
         transposed_ += module.weight.bytes();
       }
     } else {
@@ -355,6 +355,7 @@ QTensor view_of(const QTensor& tensor) {
   out.scheme = tensor.scheme;
   out.rows = tensor.rows;
   out.cols = tensor.cols;
+  out.by_columns = tensor.by_columns;
   out.codes = tensor.codes;
   out.scales = tensor.scales;
   out.zeros = tensor.zeros;

@@ -34,19 +34,29 @@ void exchange(FloatType type, const std::byte* in, std::byte* out, std::int64_t 
 
 } // namespace
 
-QTensor transposed(const QTensor& weight) {
-  QTensor out;
-  out.scheme = weight.scheme;
-  out.rows = weight.cols;
-  out.cols = weight.rows;
-  out.owned_codes.resize(weight.codes.size());
-  exchange(weight.scheme.float_type, weight.codes.data(), out.owned_codes.data(), weight.rows,
-           weight.cols);
-  out.own();
-  return out;
+void read_by_columns(QTensor& weight) {
+  std::swap(weight.rows, weight.cols);
+  weight.by_columns = !weight.by_columns;
 }
 
-std::vector<std::byte> transposed_values(const QTensor& weight, FloatType type) {
+ByRows::ByRows(const QTensor& weight) : weight_(weight) {
+  if (!weight.by_columns)
+    return;
+  copy_ = std::make_unique<QTensor>();
+  copy_->scheme = weight.scheme;
+  copy_->rows = weight.rows;
+  copy_->cols = weight.cols;
+  copy_->owned_codes.resize(weight.codes.size());
+  exchange(weight.scheme.float_type, weight.codes.data(), copy_->owned_codes.data(), weight.cols,
+           weight.rows);
+  copy_->own();
+}
+
+std::vector<std::byte> transposed_values(const QTensor& stored, FloatType type) {
+  if (stored.by_columns && stored.scheme.float_type == type)
+    return {stored.codes.begin(), stored.codes.end()};
+  const ByRows rows(stored);
+  const QTensor& weight = *rows;
   std::vector<std::byte> out(std::size_t(weight.rows * weight.cols) * float_size(type));
   if (!weight.scheme.quantized && weight.scheme.float_type == type) {
     exchange(type, weight.codes.data(), out.data(), weight.rows, weight.cols);

@@ -30,7 +30,8 @@ SchemeFamily::Bytes bytes(const Scheme& scheme, std::int64_t rows, std::int64_t 
 
 MatrixView view(const QTensor& tensor) {
   MatrixView m;
-  m.layout = find_layout("float");
+  m.layout = find_layout(tensor.by_columns ? "float_columns" : "float");
+  m.group = tensor.by_columns ? tensor.rows : 0;
   m.rows = tensor.rows;
   m.cols = tensor.cols;
   m.float_type = tensor.scheme.float_type;

@@ -38,6 +38,9 @@ struct Scheme {
 struct QTensor {
   Scheme scheme;
   std::int64_t rows = 0, cols = 0;
+  /// Float values stored column by column, as a Hugging Face folder holds some matrices: view()
+  /// reads them, but codes are not rows. core/model/transpose.h has them row by row.
+  bool by_columns = false;
   std::vector<std::byte> owned_codes, owned_scales, owned_zeros;
   std::span<const std::byte> codes, scales, zeros; ///< into the owned buffers or into `keep_alive`
   std::shared_ptr<const void> keep_alive;

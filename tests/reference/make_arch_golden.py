@@ -115,6 +115,9 @@ MODELS = {
         head_dim=16, partial_rotary_factor=0.75, original_max_position_embeddings=20,
         max_position_embeddings=80, tie_word_embeddings=True, sliding_window=262144,
         rope_scaling={"type": "longrope", **FACTORS})),
+    "phi3-long": config(*PHI3, **llama(
+        hidden_size=64, partial_rotary_factor=0.75, original_max_position_embeddings=20,
+        max_position_embeddings=80, rope_scaling={"type": "longrope", **FACTORS})),
     "phi3-su": config(*PHI3, **llama(original_max_position_embeddings=48, max_position_embeddings=96,
                                      rope_scaling={"type": "su", **FACTORS})),
     "gemma": config("GemmaForCausalLM", "gemma", **gemma(num_key_value_heads=1, hidden_act="gelu",

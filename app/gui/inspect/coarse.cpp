@@ -13,17 +13,18 @@ Result<Histogram> coarse_histogram(const Module& module, int bins, std::int64_t 
     return Error{"unsupported", "Only plain float weights have a coarse picture", module.name};
   FloatView all;
   all.type = weight.scheme.float_type;
-  all.rows = weight.rows;
-  all.cols = weight.cols;
+  // A sample of stored rows, whichever way the matrix is stored.
+  all.rows = weight.by_columns ? weight.cols : weight.rows;
+  all.cols = weight.by_columns ? weight.rows : weight.cols;
   all.data = weight.codes;
   constexpr std::int64_t most_runs = 32;
-  const std::int64_t rows = std::clamp<std::int64_t>(values / weight.cols, 1, weight.rows);
+  const std::int64_t rows = std::clamp<std::int64_t>(values / all.cols, 1, all.rows);
   const std::int64_t runs = std::min(rows, most_runs);
   const std::int64_t per_run = rows / runs;
   std::vector<FloatView> views;
   for (std::int64_t i = 0; i < runs; ++i)
     views.push_back(
-        all.slice(i * (weight.rows - per_run) / std::max<std::int64_t>(runs - 1, 1), per_run));
+        all.slice(i * (all.rows - per_run) / std::max<std::int64_t>(runs - 1, 1), per_run));
   Moments moments;
   for (const auto& view : views) {
     TRY_ASSIGN(const Moments part, compute.moments(view, &feedback));
