@@ -29,9 +29,28 @@ void store_float(FloatType type, std::byte* base, std::int64_t index, float valu
   std::memcpy(at, &half, 2);
 }
 
+FloatView FloatView::slice(std::int64_t first_row, std::int64_t count) const {
+  FloatView part = *this;
+  part.rows = count;
+  if (!row_order.empty())
+    part.row_order = row_order.subspan(std::size_t(first_row), std::size_t(count));
+  else
+    part.data =
+        data.subspan(std::size_t(first_row * row_bytes()), std::size_t(count * row_bytes()));
+  return part;
+}
+
+const std::uint8_t* MatrixView::row(std::int64_t r) const {
+  return reinterpret_cast<const std::uint8_t*>(codes.data()) + stored(r) * layout->row_bytes(*this);
+}
+
 MatrixView MatrixView::slice(std::int64_t first_row, std::int64_t count) const {
   MatrixView part = *this;
   part.rows = count;
+  if (!row_order.empty()) {
+    part.row_order = row_order.subspan(std::size_t(first_row), std::size_t(count));
+    return part;
+  }
   const auto cut = [&](std::span<const std::byte> all, std::int64_t row_bytes) {
     return all.subspan(std::size_t(first_row * row_bytes), std::size_t(count * row_bytes));
   };

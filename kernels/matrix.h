@@ -10,22 +10,35 @@
 
 namespace bitlathe {
 
+namespace cpu {
+struct Kernels;
+}
+
 enum class FloatType : std::uint8_t { f32, f16, bf16 };
 constexpr std::size_t float_size(FloatType t) { return t == FloatType::f32 ? 4 : 2; }
 float load_float(FloatType type, const std::byte* base, std::int64_t index);
 void store_float(FloatType type, std::byte* base, std::int64_t index, float value);
 
+/// For every row of a view the row of the stored data that holds it; empty when they are the same.
+/// A checkpoint that keeps rows in another order stays mapped that way.
+using RowOrder = std::span<const std::int32_t>;
+inline std::int64_t stored_row(RowOrder order, std::int64_t row) {
+  return order.empty() ? row : order[std::size_t(row)];
+}
+
 /// rows x cols floats of one type, contiguous.
 struct FloatView {
   FloatType type = FloatType::f32;
   std::int64_t rows = 0, cols = 0;
-  std::span<const std::byte> data; ///< rows * cols * float_size(type) bytes, any alignment
+  std::span<const std::byte> data; ///< rows * cols * float_size(type) bytes, any alignment; with a
+                                   ///< row order: all rows that it names
+  RowOrder row_order = {};
 
-  FloatView slice(std::int64_t first_row, std::int64_t count) const {
-    const auto stride = cols * std::int64_t(float_size(type));
-    return {type, count, cols,
-            data.subspan(std::size_t(first_row * stride), std::size_t(count * stride))};
+  std::int64_t row_bytes() const { return cols * std::int64_t(float_size(type)); }
+  const std::byte* row(std::int64_t r) const {
+    return data.data() + stored_row(row_order, r) * row_bytes();
   }
+  FloatView slice(std::int64_t first_row, std::int64_t count) const;
 };
 
 struct Layout;
@@ -41,7 +54,8 @@ struct Layout;
 ///                  w = scale * (u - zero); symmetric: zero = 2^(bits-1) and `zeros` is empty;
 ///                  asymmetric: `zeros` has one byte per group, values 0..2^bits-1.
 ///                  scales/zeros: [rows][groups], or one element when `per_tensor`.
-/// layout "q8_0", "q4_0", "q4_1": GGUF blocks of 32 along a row (reference: ggml), in `codes`.
+/// other layouts:  blocks along a row in `codes` (GGUF types: their names, reference ggml), see
+///                  `Layout::block`.
 struct MatrixView {
   const Layout* layout = nullptr;
   std::int64_t rows = 0, cols = 0;
@@ -51,8 +65,12 @@ struct MatrixView {
   bool per_tensor = false;
   FloatType float_type = FloatType::f32; ///< of the values (float) or of the scales (int)
   std::span<const std::byte> codes, scales, zeros;
+  RowOrder row_order = {}; ///< of codes, scales and zeros
 
   std::int64_t groups() const { return group > 0 ? (cols + group - 1) / group : 1; }
+  std::int64_t stored(std::int64_t row) const { return stored_row(row_order, row); }
+  /// The codes of one row.
+  const std::uint8_t* row(std::int64_t r) const;
   MatrixView slice(std::int64_t first_row, std::int64_t count) const;
 };
 
@@ -65,6 +83,12 @@ struct Layout {
   /// instruction set in use; the result is the same on every one.
   void (*decode)(const MatrixView&, std::int64_t row, std::int64_t col, std::int64_t count,
                  float* out);
+  /// Layouts of blocks: columns and bytes of a block, the decoding of whole blocks in plain C++,
+  /// which is the definition, and with the kernels of one instruction set. Otherwise 0 and null.
+  int block = 0, block_bytes = 0;
+  void (*reference)(const std::uint8_t* blocks, std::int64_t n_blocks, float* out) = nullptr;
+  void (*decode_blocks)(const cpu::Kernels&, const std::uint8_t* blocks, std::int64_t n_blocks,
+                        float* out) = nullptr;
 };
 
 std::span<const Layout* const> all_layouts();

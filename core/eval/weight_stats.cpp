@@ -34,7 +34,7 @@ Result<void> for_each_chunk(const Module& module, Compute& compute, const Feedba
     if (feedback.stopped())
       return cancelled_error();
     if (plain) {
-      TRY(visit(FloatView{weight.scheme.float_type, weight.rows, weight.cols, weight.codes}, 0));
+      TRY(visit(weight.floats(), 0));
       continue;
     }
     const std::int64_t rows = std::min(step, weight.rows - row);
@@ -183,16 +183,17 @@ std::vector<float> code_values(const QTensor& tensor, std::int64_t row, std::int
     const int zero = view.symmetric ? 1 << (view.bits - 1) : int(view.zeros[std::size_t(at)]);
     for (int u = 0; u < 1 << view.bits; ++u)
       out.push_back(scale * float(u - zero));
-  } else { // other layouts: what a block of 32 columns holds
-    const std::int64_t begin = group * 32, count = std::min<std::int64_t>(32, view.cols - begin);
+  } else { // blocks: every code of the simple types, else what the group holds
+    const std::int64_t begin = group * view.group;
+    const std::int64_t count = std::min(view.group, view.cols - begin);
     if (count <= 0)
       return {};
-    float values[32];
-    view.layout->decode(view, row, begin, count, values);
+    const std::int64_t skip = begin % 32; // decoding starts at a multiple of 32
+    std::vector<float> values(std::size_t(skip + count));
+    view.layout->decode(view, row, begin - skip, skip + count, values.data());
     const std::int64_t block_bytes =
         view.layout->row_bytes(view) / std::max<std::int64_t>(1, view.cols / 32);
-    const std::byte* block =
-        view.codes.data() + row * view.layout->row_bytes(view) + group * block_bytes;
+    const auto* block = reinterpret_cast<const std::byte*>(view.row(row)) + group * block_bytes;
     if (view.layout->id == "q4_0") {
       const float d = load_float(FloatType::f16, block, 0);
       for (int u = 0; u < 16; ++u)
@@ -207,7 +208,7 @@ std::vector<float> code_values(const QTensor& tensor, std::int64_t row, std::int
       for (int u = -127; u <= 127; ++u)
         out.push_back(d * float(u));
     } else {
-      out.assign(values, values + count);
+      out.assign(values.begin() + skip, values.end());
     }
   }
   std::sort(out.begin(), out.end());

@@ -33,6 +33,21 @@ bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b) {
   return same;
 }
 
+/// The same bytes where at least one of the two is stored in another row order.
+bool same_rows(const QTensor& a, const QTensor& b) {
+  const auto same = [&](std::span<const std::byte> x, std::span<const std::byte> y) {
+    if (x.size() != y.size() || x.size() % std::size_t(a.rows) != 0)
+      return false;
+    const auto bytes = x.size() / std::size_t(a.rows);
+    for (std::int64_t row = 0; row < a.rows; ++row)
+      if (std::memcmp(x.data() + std::size_t(a.stored_row(row)) * bytes,
+                      y.data() + std::size_t(b.stored_row(row)) * bytes, bytes) != 0)
+        return false;
+    return true;
+  };
+  return same(a.codes, b.codes) && same(a.scales, b.scales) && same(a.zeros, b.zeros);
+}
+
 /// Value as it reads after being stored in `type`.
 float rounded(float value, FloatType type) {
   std::byte stored[4];
@@ -70,6 +85,11 @@ Result<void> compare_weights(const std::string& name, const QTensor& wanted_as_s
     return mismatch(name, "its shape differs");
   if (!written.scheme.family || !wanted.scheme.family)
     return mismatch(name, "it cannot be decoded");
+  if (wanted.scheme == written.scheme && (wanted.row_order || written.row_order)) {
+    if (!same_rows(wanted, written))
+      return mismatch(name, "its codes differ");
+    return {};
+  }
   if (wanted.scheme == written.scheme) {
     if (!same_bytes(wanted.codes, written.codes))
       return mismatch(name, "its codes differ");

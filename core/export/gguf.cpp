@@ -146,9 +146,8 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
 
 /// One row of 4-bit or 8-bit codes as blocks of 32, each with its own copy of its group's scale.
 void repack_row(const MatrixView& view, std::int64_t row, std::byte* out) {
-  const auto row_bytes = view.layout->row_bytes(view);
-  const auto* codes = reinterpret_cast<const std::uint8_t*>(view.codes.data()) + row * row_bytes;
-  const auto* scales = view.scales.data() + row * view.groups() * 2;
+  const std::uint8_t* codes = view.row(row);
+  const auto* scales = view.scales.data() + view.stored(row) * view.groups() * 2;
   for (std::int64_t b = 0; b < view.cols / block; ++b) {
     std::memcpy(out, scales + b * block / view.group * 2, 2);
     auto* q = reinterpret_cast<std::uint8_t*>(out) + 2;
@@ -196,13 +195,15 @@ TensorToWrite weight_tensor(const std::string& name, const Module& module, const
   return {
       name, type, shape, std::uint64_t(weight.rows) * row_bytes,
       [&weight, row_of, row_bytes, as_is](OutputFile& file) -> Result<void> {
-        if (as_is && !row_of)
+        if (as_is && !row_of && !weight.row_order)
           return file.write(weight.codes);
         const auto view = weight.view();
         return write_in_pieces(file, weight.rows, row_bytes, [&](std::int64_t row, std::byte* out) {
           const auto source = row_of ? row_of(row) : row;
           if (as_is)
-            std::memcpy(out, weight.codes.data() + std::size_t(source) * row_bytes, row_bytes);
+            std::memcpy(out,
+                        weight.codes.data() + std::size_t(weight.stored_row(source)) * row_bytes,
+                        row_bytes);
           else
             repack_row(view, source, out);
         });

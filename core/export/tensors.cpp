@@ -21,12 +21,13 @@ Result<void> write_rows(OutputFile& file, const QTensor& stored, FloatType type,
   const auto view = weight.view();
   const auto row_bytes = std::size_t(weight.cols) * float_size(type);
   const bool same = weight.scheme.family->id == "float" && weight.scheme.float_type == type;
-  if (same && !row_of)
+  if (same && !row_of && !weight.row_order)
     return file.write(weight.codes);
   return write_in_pieces(file, weight.rows, row_bytes, [&](std::int64_t row, std::byte* out) {
     const auto source = row_of ? row_of(row) : row;
     if (same) {
-      std::memcpy(out, weight.codes.data() + std::size_t(source) * row_bytes, row_bytes);
+      std::memcpy(out, weight.codes.data() + std::size_t(weight.stored_row(source)) * row_bytes,
+                  row_bytes);
       return;
     }
     std::vector<float> values(std::size_t(weight.cols));

@@ -95,10 +95,6 @@ Result<void> in_pieces(const QTensor& weight, Compute& compute, Feedback& feedba
   return {};
 }
 
-FloatView float_view(const QTensor& weight) {
-  return {weight.scheme.float_type, weight.rows, weight.cols, weight.codes};
-}
-
 /// NaN or infinite weights make every output NaN.
 Result<void> check_finite(const Checkpoint& model, Compute& compute, Feedback& feedback,
                           VerifyReport& report) {
@@ -124,7 +120,7 @@ Result<void> check_finite(const Checkpoint& model, Compute& compute, Feedback& f
       const ByRows rows(stored);
       const QTensor& weight = *rows;
       if (!weight.scheme.quantized)
-        return count(float_view(weight));
+        return count(weight.floats());
       return in_pieces(weight, compute, feedback,
                        [&](const FloatView& view, std::int64_t) { return count(view); });
     };
@@ -168,7 +164,7 @@ Result<Comparison> compare_weight(const QTensor& reference_as_stored,
   if (reference.scheme.quantized)
     TRY(in_pieces(reference, compute, feedback, add));
   else
-    TRY(add(float_view(reference), 0));
+    TRY(add(reference.floats(), 0));
   return out;
 }
 

@@ -44,8 +44,9 @@ std::size_t scalar_bytes(std::uint32_t type) {
 }
 
 constexpr std::uint32_t string_type = 8, array_type = 9;
-/// Far above any real vocabulary; keeps a hostile file from filling memory.
-constexpr std::uint64_t max_array_elements = 1u << 24;
+/// Far above any real model; they keep a hostile file from filling memory and time.
+constexpr std::uint64_t max_array_elements = 1u << 23;
+constexpr std::int64_t max_keys = 1 << 16, max_tensors = 1 << 16;
 
 class Reader {
  public:
@@ -187,11 +188,9 @@ Result<TensorEntry> read_tensor_entry(Reader& reader) {
       return bad("its rows of " + std::to_string(tensor.shape.back()) +
                  " values do not divide into blocks of " + std::to_string(type->block));
     entry.bytes = elements / std::uint64_t(type->block) * std::uint64_t(type->block_bytes);
-  } else if (id == 41 || id == 42) { // newer types, size taken from the next offset
-    tensor.dtype = id == 41 ? "q1_0" : "q2_0";
+  } else { // newer than this version, or removed: its size follows from the next tensor's offset
+    tensor.dtype = id == 41 ? "q1_0" : id == 42 ? "q2_0" : "type " + std::to_string(id);
     entry.known_size = false;
-  } else {
-    return bad("unknown or removed type " + std::to_string(id));
   }
   return entry;
 }
@@ -274,18 +273,27 @@ Result<GgufFile> read_gguf(const fs::path& path) {
     return reader.bad("The file does not start with \"GGUF\"");
   TRY(reader.read<std::uint32_t>("the header"));
   TRY_ASSIGN(const auto version, reader.read<std::uint32_t>("the header"));
-  if ((version & 0xffff) == 0)
-    return reader.bad("The file is big-endian, which is not supported");
-  if (version < 2 || version > 3)
+  if ((version & 0xffff) == 0 && version != 0)
+    return Error{"unsupported",
+                 "The file is big-endian (GGUF version " +
+                     std::to_string(__builtin_bswap32(version)) +
+                     " for s390x and the like); only little-endian files can be opened",
+                 path.string()};
+  if (version == 1)
+    return Error{"unsupported",
+                 "This is GGUF version 1, of the first weeks of the format in 2023, which current "
+                 "programs no longer read; versions 2 and 3 can be opened",
+                 path.string()};
+  if (version != 2 && version != 3) // the two differ only in that 3 may be big-endian
     return Error{"unsupported",
                  "GGUF version " + std::to_string(version) + " is not supported (2 and 3 are)",
                  path.string()};
   TRY_ASSIGN(const auto n_tensors, reader.read<std::int64_t>("the header"));
   TRY_ASSIGN(const auto n_metadata, reader.read<std::int64_t>("the header"));
   // The smallest possible entries bound what the rest of the file can hold.
-  if (n_tensors < 0 || std::uint64_t(n_tensors) > reader.left() / 33)
+  if (n_tensors < 0 || n_tensors > max_tensors || std::uint64_t(n_tensors) > reader.left() / 33)
     return reader.bad("The header claims " + std::to_string(n_tensors) + " tensors");
-  if (n_metadata < 0 || std::uint64_t(n_metadata) > reader.left() / 13)
+  if (n_metadata < 0 || n_metadata > max_keys || std::uint64_t(n_metadata) > reader.left() / 13)
     return reader.bad("The header claims " + std::to_string(n_metadata) + " metadata keys");
 
   std::set<std::string> seen;

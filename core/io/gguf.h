@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The GGUF v3 container (ggml-org/ggml, src/gguf.cpp): strict reader and writer. Types are named in
-// lower case ("f32", "q4_0"); a type this project cannot decode is still listed with its name and
-// bytes.
+// The GGUF container, versions 2 and 3 (ggml-org/ggml, src/gguf.cpp): strict reader and writer.
+// Types are named in lower case ("f32", "q4_0"); a type that cannot be decoded is still listed with
+// its bytes, one whose id is unknown as "type 99".
 #pragma once
 
 #include "core/io/safetensors.h"

@@ -26,14 +26,13 @@ struct SourceWeight {
 
 Result<SourceWeight> source_weight(const Module& module, Compute& compute, Feedback& feedback) {
   SourceWeight source;
-  source.view.rows = module.weight.rows;
-  source.view.cols = module.weight.cols;
   if (!module.weight.scheme.quantized) {
-    source.view.type = module.weight.scheme.float_type;
     source.turned = ByRows(module.weight).release();
-    source.view.data = (source.turned ? *source.turned : module.weight).codes;
+    source.view = (source.turned ? *source.turned : module.weight).floats();
     return source;
   }
+  source.view.rows = module.weight.rows;
+  source.view.cols = module.weight.cols;
   source.decoded.resize(std::size_t(module.weight.rows * module.weight.cols));
   TRY(compute.decode(module.weight.view(), 0, module.weight.rows, source.decoded, &feedback));
   source.view.data = std::as_bytes(std::span(source.decoded));
@@ -50,7 +49,7 @@ Result<MethodOutput> convert(const FloatView& weight, const Scheme& scheme,
   output.tensor.owned_codes.resize(scheme.family->bytes(scheme, weight.rows, weight.cols).codes);
   std::int64_t overflowed = 0;
   for (std::int64_t i = 0; i < weight.rows * weight.cols; ++i) {
-    const float value = load_float(weight.type, weight.data.data(), i);
+    const float value = load_float(weight.type, weight.row(i / weight.cols), i % weight.cols);
     store_float(scheme.float_type, output.tensor.owned_codes.data(), i, value);
     overflowed += std::isfinite(value) &&
                   std::isinf(load_float(scheme.float_type, output.tensor.owned_codes.data(), i));

@@ -12,6 +12,18 @@ const Method* find_method(std::string_view id) {
   return nullptr;
 }
 
+std::string cannot_encode(const Scheme& scheme) {
+  std::string why;
+  for (const Method* method : all_methods()) {
+    const std::string reason = method->declines(scheme);
+    if (reason.empty())
+      return {};
+    if (why.empty())
+      why = reason;
+  }
+  return why;
+}
+
 double method_param(const Method& method, const Json& params, std::string_view key) {
   for (const MethodParam& param : method.params)
     if (param.key == key) {

@@ -47,6 +47,8 @@ struct Method {
 };
 std::span<const Method* const> all_methods();
 const Method* find_method(std::string_view id);
+/// Why no method can make codes of a scheme; empty when one can. Every scheme can be read and run.
+std::string cannot_encode(const Scheme& scheme);
 
 /// The value of a parameter: given, or the method's standard one.
 double method_param(const Method& method, const Json& params, std::string_view key);

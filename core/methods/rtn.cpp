@@ -12,7 +12,11 @@ namespace bitlathe {
 namespace {
 
 std::string declines(const Scheme& scheme) {
-  return scheme.quantized ? std::string() : scheme.id + " has no codes to choose";
+  if (!scheme.quantized)
+    return scheme.id + " has no codes to choose";
+  if (scheme.family->id == "ggml" && !has_block_encoder(scheme.id))
+    return scheme.id + " can be read and run, but this version has no encoder for it";
+  return {};
 }
 
 Result<MethodOutput> quantize_blocks(const MethodInput& input) {
@@ -44,7 +48,7 @@ Result<void> observed_ranges(const MethodInput& input, const IntSpec& spec,
   if (spec.per_tensor) {
     std::vector<float> values(std::size_t(w.rows * w.cols));
     for (std::int64_t i = 0; i < w.rows * w.cols; ++i)
-      values[std::size_t(i)] = load_float(w.type, w.data.data(), i);
+      values[std::size_t(i)] = load_float(w.type, w.row(i / w.cols), i % w.cols);
     const Range range = observer.range(values, context);
     lo = {range.lo};
     hi = {range.hi};
@@ -59,7 +63,7 @@ Result<void> observed_ranges(const MethodInput& input, const IntSpec& spec,
           for (std::int64_t g = 0; g < groups; ++g) {
             values.clear();
             for (std::int64_t c = g * spec.group; c < std::min((g + 1) * spec.group, w.cols); ++c)
-              values.push_back(load_float(w.type, w.data.data(), row * w.cols + c));
+              values.push_back(load_float(w.type, w.row(row), c));
             const Range range = observer.range(values, context);
             lo[std::size_t(row * groups + g)] = range.lo;
             hi[std::size_t(row * groups + g)] = range.hi;

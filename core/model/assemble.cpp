@@ -327,6 +327,16 @@ class Assembler {
 
 } // namespace
 
+namespace {
+/// Bits per value of a type that is not known, from the bytes it takes.
+double bits_of_unknown_type(const StoredTensor& tensor) {
+  double values = 1;
+  for (const auto n : tensor.shape)
+    values *= double(n);
+  return values > 0 ? 8.0 * double(tensor.data.size()) / values : 8.0;
+}
+} // namespace
+
 QTensor plain_weight(const StoredTensor& tensor) {
   QTensor out;
   const auto type = lower(tensor.dtype);
@@ -338,7 +348,7 @@ QTensor plain_weight(const StoredTensor& tensor) {
     const auto* block = find_gguf_type(tensor.dtype);
     out.scheme.bits = bits    ? bits
                       : block ? 8.0 * double(block->block_bytes) / double(block->block)
-                              : 8.0;
+                              : bits_of_unknown_type(tensor);
     out.scheme.quantized = out.scheme.bits < 16;
   }
   out.cols = tensor.shape.empty() ? 1 : tensor.shape.back();
@@ -360,6 +370,7 @@ QTensor view_of(const QTensor& tensor) {
   out.scales = tensor.scales;
   out.zeros = tensor.zeros;
   out.keep_alive = tensor.keep_alive;
+  out.row_order = tensor.row_order;
   return out;
 }
 

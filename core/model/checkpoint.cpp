@@ -17,7 +17,7 @@ std::string Module::dtype() const {
   if (scheme.family && scheme.family->id != "float")
     return scheme.id;
   const auto* block = scheme.family ? nullptr : find_gguf_type(scheme.id);
-  if (block && block->block > 1)
+  if ((block && block->block > 1) || scheme.id.rfind("type ", 0) == 0)
     return scheme.id;
   std::string upper = scheme.id;
   std::transform(upper.begin(), upper.end(), upper.begin(),

@@ -15,8 +15,8 @@
 namespace bitlathe {
 
 /// A named part that owns a weight. `weight` is in canonical form whatever the source format was
-/// (float schemes for unquantized ones), in Hugging Face row order (GGUF q/k rows are un-permuted
-/// when read).
+/// (float schemes for unquantized ones), in Hugging Face row order (for GGUF q/k rows through
+/// QTensor::row_order).
 struct Module {
   std::string name;        ///< "model.layers.3.mlp.down_proj"
   std::string stored_name; ///< in its Hugging Face container, when that differs; else empty

@@ -58,7 +58,7 @@ std::vector<std::byte> transposed_values(const QTensor& stored, FloatType type) 
   const ByRows rows(stored);
   const QTensor& weight = *rows;
   std::vector<std::byte> out(std::size_t(weight.rows * weight.cols) * float_size(type));
-  if (!weight.scheme.quantized && weight.scheme.float_type == type) {
+  if (!weight.scheme.quantized && weight.scheme.float_type == type && !weight.row_order) {
     exchange(type, weight.codes.data(), out.data(), weight.rows, weight.cols);
     return out;
   }

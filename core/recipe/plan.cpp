@@ -34,14 +34,63 @@ bool looks_like_mix(const std::string& id) {
          std::any_of(id.begin(), id.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 
+/// The block types that a mix of llama.cpp is made of (reference: llama-quant.cpp), fallbacks for
+/// odd shapes left out.
+std::vector<std::string_view> types_of_mix(std::string_view id) {
+  struct Mix {
+    std::string_view id;
+    std::vector<std::string_view> types;
+  };
+  static const std::vector<Mix> mixes{{"Q4_0", {"q4_0", "q6_k"}},
+                                      {"Q4_1", {"q4_1", "q6_k"}},
+                                      {"Q5_0", {"q5_0", "q6_k"}},
+                                      {"Q5_1", {"q5_1", "q6_k"}},
+                                      {"Q2_K", {"q2_k", "q3_k", "q4_k", "q6_k"}},
+                                      {"Q2_K_S", {"q2_k", "q4_k", "q6_k"}},
+                                      {"Q3_K_S", {"q3_k", "q6_k"}},
+                                      {"Q3_K_M", {"q3_k", "q4_k", "q5_k", "q6_k"}},
+                                      {"Q3_K_L", {"q3_k", "q5_k", "q6_k"}},
+                                      {"Q4_K_S", {"q4_k", "q5_k", "q6_k"}},
+                                      {"Q4_K_M", {"q4_k", "q6_k"}},
+                                      {"Q5_K_S", {"q5_k", "q6_k"}},
+                                      {"Q5_K_M", {"q5_k", "q6_k"}},
+                                      {"Q6_K", {"q6_k"}},
+                                      {"IQ4_NL", {"iq4_nl", "q5_k", "q6_k"}},
+                                      {"IQ4_XS", {"iq4_xs", "q5_k", "q6_k"}},
+                                      {"TQ1_0", {"tq1_0", "q4_k", "q6_k"}},
+                                      {"TQ2_0", {"tq2_0", "q4_k", "q6_k"}},
+                                      {"MXFP4_MOE", {"mxfp4"}}};
+  for (const Mix& mix : mixes)
+    if (mix.id == id)
+      return mix.types;
+  return {};
+}
+
+/// A scheme that a recipe asks for: known, and one that some method can make.
 Result<Scheme> recipe_scheme(const std::string& id) {
-  if (looks_like_mix(id))
+  if (looks_like_mix(id)) {
+    std::string missing;
+    for (const auto type : types_of_mix(id))
+      if (const auto scheme = parse_scheme(type); !scheme || !cannot_encode(*scheme).empty())
+        missing += (missing.empty() ? "" : ", ") + std::string(type);
     return Error{"not-available",
-                 "Mix \"" + id +
-                     "\" is not available yet (its K-quant types are not); available: Q8_0, F16, "
-                     "BF16, F32, and the schemes in lower case",
+                 "Mix \"" + id + "\" is not available" +
+                     (missing.empty() ? "" : ": this version has no encoder for " + missing) +
+                     "; available: Q8_0, F16, BF16, F32, and the schemes in lower case",
                  {}};
-  return parse_scheme(id);
+  }
+  TRY_ASSIGN(Scheme scheme, parse_scheme(id));
+  if (scheme.quantized)
+    if (const std::string why = cannot_encode(scheme); !why.empty()) {
+      std::string offered;
+      for (const auto example : scheme.family->examples)
+        offered += (offered.empty() ? "" : ", ") + std::string(example);
+      return Error{"not-available",
+                   "Scheme \"" + id + "\" cannot be made: " + why +
+                       (offered.empty() ? "" : "; of its kind there are " + offered),
+                   {}};
+    }
+  return scheme;
 }
 
 bool excluded_by_default(const Module& module) {
@@ -205,7 +254,7 @@ class Planner {
         return {};
       }
       note_fallback(module, scheme.id, fit.fallback, fit.reason);
-      TRY_ASSIGN(scheme, parse_scheme(fit.fallback));
+      TRY_ASSIGN(scheme, recipe_scheme(fit.fallback));
     }
     planned.scheme = scheme;
     planned.reason = reason;

@@ -9,7 +9,21 @@ void QTensor::own() {
   zeros = owned_zeros;
 }
 
-MatrixView QTensor::view() const { return scheme.family->view(*this); }
+namespace {
+RowOrder order_of(const QTensor& tensor) {
+  return tensor.row_order ? RowOrder(*tensor.row_order) : RowOrder();
+}
+} // namespace
+
+MatrixView QTensor::view() const {
+  MatrixView out = scheme.family->view(*this);
+  out.row_order = order_of(*this);
+  return out;
+}
+
+FloatView QTensor::floats() const {
+  return {scheme.float_type, rows, cols, codes, order_of(*this)};
+}
 
 const SchemeFamily* find_scheme_family(std::string_view id) {
   for (const SchemeFamily* family : all_scheme_families())

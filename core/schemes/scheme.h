@@ -44,6 +44,10 @@ struct QTensor {
   std::vector<std::byte> owned_codes, owned_scales, owned_zeros;
   std::span<const std::byte> codes, scales, zeros; ///< into the owned buffers or into `keep_alive`
   std::shared_ptr<const void> keep_alive;
+  /// Null when row r of the weight is row r of the buffers; else the buffers' row that holds it.
+  /// For weights that a file keeps in another order: view() and floats() know it, and whoever takes
+  /// rows from `codes` asks stored_row().
+  std::shared_ptr<const std::vector<std::int32_t>> row_order;
 
   QTensor() = default;
   QTensor(const QTensor&) = delete; ///< spans point into owned buffers; move only
@@ -54,6 +58,11 @@ struct QTensor {
   /// Points the spans at the owned buffers, after these were filled.
   void own();
   MatrixView view() const;
+  /// The values of a float scheme.
+  FloatView floats() const;
+  std::int64_t stored_row(std::int64_t row) const {
+    return row_order ? (*row_order)[std::size_t(row)] : row;
+  }
   std::uint64_t bytes() const { return codes.size() + scales.size() + zeros.size(); }
 };
 
@@ -80,7 +89,7 @@ struct SchemeFamily {
   Bytes (*bytes)(const Scheme&, std::int64_t rows, std::int64_t cols);
   /// Kernel layout and its parameters for buffers of this family.
   MatrixView (*view)(const QTensor&);
-  /// A few ids worth offering in menus, best known first.
+  /// A few ids worth offering in menus, best known first. Methods can make all of them.
   std::span<const std::string_view> examples;
 };
 

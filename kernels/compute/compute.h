@@ -132,6 +132,9 @@ class Compute {
                                    float* y) = 0;
 };
 
+/// Whether quantize_blocks makes blocks of a layout. All layouts can be decoded.
+bool has_block_encoder(std::string_view layout);
+
 /// Bytes of one row of codes in layout "int": whole 32-bit words.
 constexpr std::int64_t int_row_bytes(std::int64_t cols, int bits) {
   return (cols * bits + 31) / 32 * 4;

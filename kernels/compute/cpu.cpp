@@ -29,7 +29,7 @@ constexpr std::int64_t chunk = 4096; ///< values converted to f32 at a time; fit
 /// Calls use(values, first column, count) over a row, in pieces of at most `chunk` values.
 template <class Use> void for_row(const Kernels& k, const FloatView& w, std::int64_t row, Use use) {
   const auto size = std::int64_t(float_size(w.type));
-  const std::byte* from = w.data.data() + row * w.cols * size;
+  const std::byte* from = w.row(row);
   alignas(64) float values[chunk];
   for (std::int64_t col = 0; col < w.cols; col += chunk) {
     const std::int64_t n = std::min(chunk, w.cols - col);
@@ -430,6 +430,10 @@ class CpuCompute final : public Compute {
 };
 
 } // namespace
+
+bool has_block_encoder(std::string_view layout) {
+  return layout == "q8_0" || layout == "q4_0" || layout == "q4_1";
+}
 
 Result<std::unique_ptr<Compute>> make_cpu_compute(Isa isa) {
   const auto supported = supported_isas();

@@ -17,6 +17,7 @@ using cpu::Kernels;
 constexpr std::int64_t few = 6;           ///< below this many tokens blocked tiles do not pay
 constexpr std::int64_t block_rows = 48;   ///< rows decoded together; whole tiles of every set
 constexpr std::int64_t decode_cols = 512; ///< columns decoded together: 96 KiB with block_rows
+constexpr std::int64_t dot_cols = 2048;   ///< columns of one row decoded together: 8 KiB
 constexpr std::int64_t most_panels = 32;  ///< panels that share one decoding
 
 std::int64_t row_grain(std::int64_t values_per_row) {
@@ -49,7 +50,7 @@ struct RowGrid {
 
   void read(const Kernels& k, const MatrixView& w, std::int64_t row) {
     const std::int64_t groups = w.per_tensor ? 1 : w.groups();
-    const std::int64_t first = w.per_tensor ? 0 : row * groups;
+    const std::int64_t first = w.per_tensor ? 0 : w.stored(row) * groups;
     scales.resize(std::size_t(groups));
     k.to_f32(int(w.float_type), w.scales.data() + first * std::int64_t(float_size(w.float_type)),
              groups, scales.data());
@@ -68,25 +69,22 @@ void each_row(const MatrixView& w, std::int64_t values_per_row, float* y, Make m
 }
 
 void one_token(const Kernels& k, const MatrixView& w, const float* x, float* y) {
-  const auto* codes = reinterpret_cast<const std::uint8_t*>(w.codes.data());
-  const std::int64_t stride = w.layout->row_bytes(w), cols = w.cols;
+  const std::int64_t cols = w.cols;
   const std::string_view id = w.layout->id;
   if (id == "float") {
     const int type = int(w.float_type);
     return each_row(w, cols, y, [&] {
-      return [&](std::int64_t r) { return k.gemv_float(type, codes + r * stride, x, cols); };
+      return [&](std::int64_t r) { return k.gemv_float(type, w.row(r), x, cols); };
     });
   }
   if (id == "q8_0")
-    return each_row(w, cols, y, [&] {
-      return [&](std::int64_t r) { return k.gemv_q8_0(codes + r * stride, x, cols); };
-    });
+    return each_row(w, cols, y,
+                    [&] { return [&](std::int64_t r) { return k.gemv_q8_0(w.row(r), x, cols); }; });
   if (id == "q4_0") {
     const NibbleInput in(x, cols, 32, false);
     return each_row(w, cols, y, [&] {
-      return [&](std::int64_t r) {
-        return k.gemv_q4_0(codes + r * stride, in.x.data(), in.sums.data(), cols);
-      };
+      return
+          [&](std::int64_t r) { return k.gemv_q4_0(w.row(r), in.x.data(), in.sums.data(), cols); };
     });
   }
   const std::int64_t group = id == "int" && !w.per_tensor ? w.group : cols;
@@ -96,8 +94,8 @@ void one_token(const Kernels& k, const MatrixView& w, const float* x, float* y) 
     return each_row(w, cols, y, [&] {
       return [&, grid = RowGrid()](std::int64_t r) mutable {
         grid.read(k, w, r);
-        return k.gemv_int4(codes + r * stride, in.x.data(), in.sums.data(), cols, group,
-                           grid.scales.data(), grid.zeros);
+        return k.gemv_int4(w.row(r), in.x.data(), in.sums.data(), cols, group, grid.scales.data(),
+                           grid.zeros);
       };
     });
   }
@@ -105,16 +103,23 @@ void one_token(const Kernels& k, const MatrixView& w, const float* x, float* y) 
     return each_row(w, cols, y, [&] {
       return [&, grid = RowGrid()](std::int64_t r) mutable {
         grid.read(k, w, r);
-        return k.gemv_int8(codes + r * stride, x, cols, group, grid.scales.data(), grid.zeros);
+        return k.gemv_int8(w.row(r), x, cols, group, grid.scales.data(), grid.zeros);
       };
     });
+  // Any other layout: a piece of the row is decoded into the first cache at a time.
   each_row(w, cols, y, [&] {
-    return [&, row = std::vector<float>(std::size_t(cols))](std::int64_t r) mutable {
-      w.layout->decode(w, r, 0, cols, row.data());
-      float out;
-      k.dot_rows(x, row.data(), cols, 1, cols, &out);
-      return out;
-    };
+    return
+        [&, piece = Scratch<float>(std::size_t(std::min(cols, dot_cols)))](std::int64_t r) mutable {
+          float sum = 0;
+          for (std::int64_t col = 0; col < cols; col += dot_cols) {
+            const std::int64_t n = std::min(dot_cols, cols - col);
+            w.layout->decode(w, r, col, n, piece.data());
+            float part;
+            k.dot_rows(x + col, piece.data(), n, 1, n, &part);
+            sum += part;
+          }
+          return sum;
+        };
   });
 }
 
@@ -290,8 +295,7 @@ void few_tokens_int8(const Kernels& k, const MatrixView& w, const Tokens& t, std
     std::vector<std::uint8_t> codes(std::size_t(w.cols));
     RowGrid grid;
     for (std::int64_t r = begin; r < end; ++r) {
-      k.unpack(reinterpret_cast<const std::uint8_t*>(w.codes.data()) + r * stride, stride, w.bits,
-               0, w.cols, codes.data());
+      k.unpack(w.row(r), stride, w.bits, 0, w.cols, codes.data());
       grid.read(k, w, r);
       for (std::int64_t i = 0; i < m; ++i) {
         float sum = 0;
@@ -362,8 +366,7 @@ void many_tokens_int8(const Kernels& k, const MatrixView& w, const Tokens& t, st
         const RowGrid& grid = grids[std::size_t(r)];
         scale[std::size_t(r)] = grid.scales[std::size_t(g)];
         zero[std::size_t(r)] = grid.zeros ? grid.zeros[g] : 1 << (w.bits - 1);
-        k.unpack(reinterpret_cast<const std::uint8_t*>(w.codes.data()) + (row + r) * stride, stride,
-                 w.bits, first, n, narrow.data());
+        k.unpack(w.row(row + r), stride, w.bits, first, n, narrow.data());
         // Codes past the group meet zeros of the panel; they only must be initialised.
         std::memset(narrow.data() + n, 0, std::size_t(row_codes - n));
         k.widen_u8(narrow.data(), row_codes, codes.data() + r * row_codes * unit);

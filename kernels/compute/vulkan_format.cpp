@@ -20,7 +20,24 @@ BlockShape block_shape(std::uint32_t layout) {
                                                : BlockShape{20, 4};
 }
 
-FloatView as_floats(const MatrixView& q) { return {q.float_type, q.rows, q.cols, q.codes}; }
+FloatView as_floats(const MatrixView& q) {
+  return {q.float_type, q.rows, q.cols, q.codes, q.row_order};
+}
+
+/// Rows of `bytes` each, in the order of the view.
+void copy_rows(std::byte* to, const std::byte* from, RowOrder order, std::int64_t first,
+               std::int64_t count, std::int64_t bytes) {
+  if (order.empty()) {
+    copy_bytes(to, from + first * bytes, std::uint64_t(count * bytes));
+    return;
+  }
+  parallel_for(count, std::max<std::int64_t>(1, (1 << 20) / std::max<std::int64_t>(1, bytes)),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t r = begin; r < end; ++r)
+                   std::memcpy(to + r * bytes, from + stored_row(order, first + r) * bytes,
+                               std::size_t(bytes));
+               });
+}
 
 } // namespace
 
@@ -34,17 +51,15 @@ void copy_bytes(std::byte* to, const std::byte* from, std::uint64_t bytes) {
 }
 
 void fill_rows(std::byte* to, const FloatView& w, std::int64_t first, std::int64_t count) {
-  const std::int64_t bytes = w.cols * std::int64_t(float_size(w.type)),
-                     stride = padded_row_bytes(w);
-  const std::byte* from = w.data.data() + first * bytes;
+  const std::int64_t bytes = w.row_bytes(), stride = padded_row_bytes(w);
   if (bytes == stride) {
-    copy_bytes(to, from, std::uint64_t(count * bytes));
+    copy_rows(to, w.data.data(), w.row_order, first, count, bytes);
     return;
   }
   parallel_for(count, std::max<std::int64_t>(1, (1 << 20) / stride),
                [&](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t r = begin; r < end; ++r) {
-                   std::memcpy(to + r * stride, from + r * bytes, std::size_t(bytes));
+                   std::memcpy(to + r * stride, w.row(first + r), std::size_t(bytes));
                    std::memset(to + r * stride + bytes, 0, std::size_t(stride - bytes));
                  }
                });
@@ -110,8 +125,7 @@ void fill_codes(std::byte* to, const MatrixView& q, std::int64_t first, std::int
     fill_rows(to, as_floats(q), first, count);
     return;
   }
-  const std::int64_t bytes = q.layout->row_bytes(q);
-  copy_bytes(to, q.codes.data() + first * bytes, std::uint64_t(count * bytes));
+  copy_rows(to, q.codes.data(), q.row_order, first, count, q.layout->row_bytes(q));
 }
 
 void fill_scales(std::byte* to, const MatrixView& q, const PackedFormat& f, std::int64_t first,
@@ -122,7 +136,7 @@ void fill_scales(std::byte* to, const MatrixView& q, const PackedFormat& f, std:
   if (f.of_row == 0)
     std::memcpy(to, q.scales.data(), std::size_t(size));
   else
-    std::memcpy(to, q.scales.data() + first * f.scale_bytes, std::size_t(count * f.scale_bytes));
+    copy_rows(to, q.scales.data(), q.row_order, first, count, f.scale_bytes);
 }
 
 void fill_zeros(std::byte* to, const MatrixView& q, const PackedFormat& f, std::int64_t first,
@@ -132,7 +146,7 @@ void fill_zeros(std::byte* to, const MatrixView& q, const PackedFormat& f, std::
   if (f.of_row == 0)
     std::memcpy(to, q.zeros.data(), 1);
   else
-    std::memcpy(to, q.zeros.data() + first * f.zero_bytes, std::size_t(count * f.zero_bytes));
+    copy_rows(to, q.zeros.data(), q.row_order, first, count, f.zero_bytes);
 }
 
 PackedFormat resident_format(const MatrixView& q, const PackedFormat& f) {
@@ -160,10 +174,9 @@ void fill_resident_blocks(const MatrixView& q, std::int64_t first, std::int64_t 
                                        : offset ? PackedFormat::layout_q4_1
                                                 : PackedFormat::layout_q4_0);
   const std::int64_t in_row = q.cols / 32, out_bytes = wide ? 32 : 16;
-  const std::byte* from = q.codes.data() + first * in_row * shape.bytes;
   parallel_for(count * in_row, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
-      const auto* block = reinterpret_cast<const std::uint8_t*>(from + b * shape.bytes);
+      const std::uint8_t* block = q.row(first + b / in_row) + b % in_row * shape.bytes;
       auto* to = reinterpret_cast<std::uint8_t*>(codes + b * out_bytes);
       std::memcpy(scales + b * 2, block, 2);
       if (offset)

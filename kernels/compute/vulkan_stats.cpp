@@ -17,6 +17,8 @@ constexpr double moments_work = 60, histogram_work = 12, ranges_work = 8;
 /// Whole matrices do not care about rows: long equal rows keep every thread busy whatever the
 /// shape.
 std::vector<FloatView> flat_views(const FloatView& w, std::uint64_t max_range) {
+  if (!w.row_order.empty())
+    return {w};
   std::int64_t flat_cols = 8192;
   while (flat_cols > 64 && std::uint64_t(flat_cols) * 8 > max_range)
     flat_cols /= 2;

@@ -14,8 +14,8 @@ std::int64_t row_bytes(const MatrixView& m) {
 
 void decode(const MatrixView& m, std::int64_t row, std::int64_t col, std::int64_t count,
             float* out) {
-  const std::int64_t at = row * row_bytes(m) + col * std::int64_t(float_size(m.float_type));
-  active_cpu_kernels().to_f32(int(m.float_type), m.codes.data() + at, count, out);
+  const std::uint8_t* at = m.row(row) + col * std::int64_t(float_size(m.float_type));
+  active_cpu_kernels().to_f32(int(m.float_type), at, count, out);
 }
 
 } // namespace

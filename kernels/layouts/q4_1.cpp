@@ -1,33 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// GGUF q4_1: blocks of 32 values in 20 bytes. d f16, m f16, 16 bytes as q4_0; x = q * d + m.
-#include "kernels/cpu/isa.h"
-#include "kernels/cpu/kernels.h"
-#include "kernels/matrix.h"
-
-#include <algorithm>
+// GGUF q4_1: 32 values in 20 bytes. 0 d f16, 2 m f16, 4 nibbles as in q4_0; x = q * d + m.
+#include "kernels/layouts/block.h"
 
 namespace bitlathe {
 
 namespace {
 
-std::int64_t row_bytes(const MatrixView& m) { return m.cols / 32 * 20; }
-
-void decode(const MatrixView& m, std::int64_t row, std::int64_t col, std::int64_t count,
-            float* out) {
-  const auto* blocks =
-      reinterpret_cast<const std::uint8_t*>(m.codes.data()) + row * row_bytes(m) + col / 32 * 20;
-  const auto& kernels = active_cpu_kernels();
-  kernels.decode_q4_1(blocks, count / 32, out);
-  if (const std::int64_t rest = count % 32) { // the caller may stop inside a block
-    float tail[32];
-    kernels.decode_q4_1(blocks + count / 32 * 20, 1, tail);
-    std::copy(tail, tail + rest, out + (count - rest));
+void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
+  for (std::int64_t i = 0; i < n_blocks; ++i, b += 20, out += 32) {
+    const float d = block_half(b), m = block_half(b + 2);
+    for (int j = 0; j < 16; ++j) {
+      out[j] = float(b[4 + j] & 15) * d + m;
+      out[j + 16] = float(b[4 + j] >> 4) * d + m;
+    }
   }
 }
 
 } // namespace
 
 extern const Layout layout_q4_1;
-const Layout layout_q4_1{"q4_1", row_bytes, decode};
+const Layout layout_q4_1 = block_layout<32, 20, decode, &cpu::Kernels::decode_q4_1>("q4_1");
 
 } // namespace bitlathe

@@ -1,33 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// GGUF q8_0: blocks of 32 values in 34 bytes. d f16, 32 signed bytes; x = q * d.
-#include "kernels/cpu/isa.h"
-#include "kernels/cpu/kernels.h"
-#include "kernels/matrix.h"
-
-#include <algorithm>
+// GGUF q8_0: 32 values in 34 bytes. 0 d f16, 2 signed bytes; x = q * d.
+#include "kernels/layouts/block.h"
 
 namespace bitlathe {
 
 namespace {
 
-std::int64_t row_bytes(const MatrixView& m) { return m.cols / 32 * 34; }
-
-void decode(const MatrixView& m, std::int64_t row, std::int64_t col, std::int64_t count,
-            float* out) {
-  const auto* blocks =
-      reinterpret_cast<const std::uint8_t*>(m.codes.data()) + row * row_bytes(m) + col / 32 * 34;
-  const auto& kernels = active_cpu_kernels();
-  kernels.decode_q8_0(blocks, count / 32, out);
-  if (const std::int64_t rest = count % 32) { // the caller may stop inside a block
-    float tail[32];
-    kernels.decode_q8_0(blocks + count / 32 * 34, 1, tail);
-    std::copy(tail, tail + rest, out + (count - rest));
+void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
+  for (std::int64_t i = 0; i < n_blocks; ++i, b += 34, out += 32) {
+    const float d = block_half(b);
+    for (int j = 0; j < 32; ++j)
+      out[j] = float(std::int8_t(b[2 + j])) * d;
   }
 }
 
 } // namespace
 
 extern const Layout layout_q8_0;
-const Layout layout_q8_0{"q8_0", row_bytes, decode};
+const Layout layout_q8_0 = block_layout<32, 34, decode, &cpu::Kernels::decode_q8_0>("q8_0");
 
 } // namespace bitlathe

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/verb.h"
 
+#include "core/io/gguf_json.h"
 #include "core/job/memory.h"
 #include "core/model/locate.h"
 #include "core/model/summary.h"
@@ -73,6 +74,25 @@ OrderedJson summary_json(const Checkpoint& model) {
           {"facts", std::move(facts)}};
 }
 
+/// On one line; arrays and texts cut short.
+std::string metadata_text(const OrderedJson& value) {
+  constexpr std::size_t longest = 70;
+  const bool abbreviated = value.is_object();
+  std::string text =
+      value.is_string() ? value.get<std::string>() : (abbreviated ? value["first"] : value).dump();
+  std::string line;
+  for (const char c : text)
+    line += c == '\n' ? "\\n" : c == '\t' ? "\\t" : std::string(1, c);
+  if (line.size() > longest) {
+    std::size_t end = longest;
+    while (end > 0 && (static_cast<unsigned char>(line[end]) & 0xc0) == 0x80)
+      --end; // not inside a character
+    line = line.substr(0, end) + "...";
+  }
+  return abbreviated ? value["type"].get<std::string>() + "[" + value["length"].dump() + "] " + line
+                     : line;
+}
+
 Result<OrderedJson> run(Invocation& invocation) {
   if (invocation.arguments.empty())
     return list_models(invocation.feedback);
@@ -108,13 +128,6 @@ Result<OrderedJson> run(Invocation& invocation) {
       entry["tied"] = true;
     json["modules"].push_back(std::move(entry));
   }
-  if (invocation.has("metadata")) {
-    json["metadata"] = OrderedJson::array();
-    for (const auto& [key, value] : model->gguf)
-      json["metadata"].push_back({{"key", key},
-                                  {"type", std::string(gguf_value_type(value))},
-                                  {"value", gguf_value_text(value)}});
-  }
   if (model->tokenizer)
     json["tokenizer"] = {{"kind", model->tokenizer->kind()},
                          {"vocab_size", model->tokenizer->vocab_size()}};
@@ -124,6 +137,9 @@ Result<OrderedJson> run(Invocation& invocation) {
   json["seconds"] = seconds.count();
   json["peak_rss_bytes"] = peak_rss_bytes();
   json["notes"] = model->notes;
+  if (!model->gguf.empty())
+    json["metadata"] =
+        gguf_metadata_json(model->gguf, invocation.has("metadata") ? SIZE_MAX : std::size_t(32));
   return json;
 }
 
@@ -188,20 +204,19 @@ void show(const OrderedJson& json, std::ostream& out) {
                show_bytes(m["bytes"].get<std::uint64_t>())});
   out << '\n';
   table.print(out);
-  if (json.contains("metadata") && !json["metadata"].empty()) {
-    TextTable metadata({"KEY", "TYPE", "VALUE"});
-    for (const auto& m : json["metadata"])
-      metadata.add({m["key"].get<std::string>(), m["type"].get<std::string>(),
-                    m["value"].get<std::string>()});
-    out << '\n';
-    metadata.print(out);
-  }
   for (const auto& note : json["notes"])
     out << "note: " << note.get<std::string>() << '\n';
+  if (!json.contains("metadata"))
+    return;
+  TextTable metadata({"METADATA", "VALUE"});
+  for (const auto& [key, value] : json["metadata"].items())
+    metadata.add({key, metadata_text(value)});
+  out << '\n';
+  metadata.print(out);
 }
 
 constexpr VerbOption options[] = {
-    {"metadata", "", "Also list the metadata of a GGUF file."},
+    {"metadata", "", "With --json: the metadata of a GGUF file in full, long lists included."},
 };
 
 } // namespace

@@ -11,12 +11,10 @@ Result<Histogram> coarse_histogram(const Module& module, int bins, std::int64_t 
   const QTensor& weight = module.weight;
   if (weight.scheme.quantized || weight.rows < 1 || weight.cols < 1)
     return Error{"unsupported", "Only plain float weights have a coarse picture", module.name};
-  FloatView all;
-  all.type = weight.scheme.float_type;
+  FloatView all = weight.floats();
   // A sample of stored rows, whichever way the matrix is stored.
-  all.rows = weight.by_columns ? weight.cols : weight.rows;
-  all.cols = weight.by_columns ? weight.rows : weight.cols;
-  all.data = weight.codes;
+  if (weight.by_columns)
+    std::swap(all.rows, all.cols);
   constexpr std::int64_t most_runs = 32;
   const std::int64_t rows = std::clamp<std::int64_t>(values / all.cols, 1, all.rows);
   const std::int64_t runs = std::min(rows, most_runs);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GGUF files, whole or split into parts. Tensors keep their blocks; only the rows of query and key
-// matrices are put back into Hugging Face order.
+// GGUF files, whole or split into parts. Tensors keep their blocks; rows that files keep in another
+// order are seen in Hugging Face order through QTensor::row_order.
 #include "core/arch/rope.h"
 #include "core/model/assemble.h"
 #include "core/text/tokenizer.h"
@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <set>
 
 namespace bitlathe {
 
@@ -58,43 +59,89 @@ fs::path model_file(const fs::path& path) {
 
 bool recognises(const fs::path& path) { return starts_as_gguf(model_file(path)); }
 
-Result<GgufFile> read_parts(const fs::path& path) {
-  TRY_ASSIGN(GgufFile first, read_gguf(path));
-  const auto* count = find(first.metadata, "split.count");
-  const auto parts = count ? count->as_int().value_or(1) : 1;
-  if (parts <= 1)
-    return first;
-  const auto name = split_name(path);
-  if (!name || name->parts != parts || name->part != 1)
-    return Error{"bad-file",
-                 "This is a part of a model in " + std::to_string(parts) +
-                     " files; open the one whose name ends in -00001-of-...",
-                 path.string()};
-  for (int part = 2; part <= name->parts; ++part) {
-    char tail[32];
-    std::snprintf(tail, sizeof tail, "-%05d-of-%05d.gguf", part, name->parts);
-    TRY_ASSIGN(GgufFile more, read_gguf(path.parent_path() / (name->base + tail)));
-    std::move(more.tensors.begin(), more.tensors.end(), std::back_inserter(first.tensors));
-  }
-  std::map<std::string_view, int> seen;
-  for (const auto& tensor : first.tensors)
-    if (++seen[tensor.name] > 1)
-      return Error{"bad-file", "Tensor \"" + tensor.name + "\" is in two parts", path.string()};
-  return first;
+std::int64_t split_number(const GgufFile& file, const char* key, std::int64_t otherwise) {
+  const auto* value = find(file.metadata, key);
+  return value ? value->as_int().value_or(otherwise) : otherwise;
 }
 
-/// Rows in Hugging Face order, in memory of their own.
-void unpermute(QTensor& tensor, const ModuleName& name, std::uint64_t& copied) {
-  const bool vector = tensor.rows == 1; // a bias
+/// The whole of a model, whichever of its parts `path` is. The metadata are those of part 1.
+Result<GgufFile> read_parts(const fs::path& path) {
+  TRY_ASSIGN(GgufFile opened, read_gguf(path));
+  const auto parts = split_number(opened, "split.count", 1);
+  if (parts <= 1)
+    return opened;
+  const auto name = split_name(path);
+  if (!name || name->parts != parts)
+    return Error{"bad-file",
+                 "This is one of " + std::to_string(parts) +
+                     " files that make up a model; its name must end in -0000N-of-" +
+                     std::to_string(parts) + ".gguf (five digits) for the others to be found",
+                 path.string()};
+  GgufFile whole;
+  for (int part = 1; part <= name->parts; ++part) {
+    char tail[32];
+    std::snprintf(tail, sizeof tail, "-%05d-of-%05d.gguf", part, name->parts);
+    const auto at = path.parent_path() / (name->base + tail);
+    auto read = part == name->part ? Result<GgufFile>(std::move(opened)) : read_gguf(at);
+    if (!read && read.error().code == "not-found")
+      return Error{"not-found",
+                   "Part " + std::to_string(part) + " of " + std::to_string(parts) +
+                       " of this model is missing",
+                   at.string()};
+    if (!read)
+      return std::move(read.error());
+    if (split_number(*read, "split.count", 1) != parts ||
+        split_number(*read, "split.no", part - 1) != part - 1)
+      return Error{"bad-file",
+                   "This file says that it is part " +
+                       std::to_string(split_number(*read, "split.no", 0) + 1) + " of " +
+                       std::to_string(split_number(*read, "split.count", 1)) +
+                       ", which does not fit its name",
+                   at.string()};
+    if (part == 1) {
+      whole = std::move(*read);
+      continue;
+    }
+    std::move(read->tensors.begin(), read->tensors.end(), std::back_inserter(whole.tensors));
+  }
+  std::set<std::string_view> seen;
+  for (const auto& tensor : whole.tensors)
+    if (!seen.insert(tensor.name).second)
+      return Error{"bad-file", "Tensor \"" + tensor.name + "\" is in two parts", path.string()};
+  const auto total = split_number(whole, "split.tensors.count", std::int64_t(whole.tensors.size()));
+  if (total != std::int64_t(whole.tensors.size()))
+    return Error{"bad-file",
+                 "The parts hold " + std::to_string(whole.tensors.size()) + " tensors instead of " +
+                     std::to_string(total),
+                 path.string()};
+  return whole;
+}
+
+/// Gives a weight the row order of Hugging Face. Matrices stay mapped and only learn the order;
+/// vectors (biases) are copied.
+void unpermute(QTensor& tensor, const ModuleName& name) {
+  const bool vector = tensor.rows == 1;
   const auto rows = vector ? tensor.cols : tensor.rows;
-  if (rows == 0 || name.shape.empty() || rows != name.shape[0])
+  if (rows <= 0 || rows > INT32_MAX || name.shape.empty() || rows != name.shape[0])
     return; // a wrong shape is reported later
-  const auto stride = tensor.codes.size() / std::size_t(rows);
+  auto order = std::make_shared<std::vector<std::int32_t>>(std::size_t(rows));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const auto hf_row = name.hf_row_of_gguf(row);
+    if (hf_row < 0 || hf_row >= rows)
+      return;
+    (*order)[std::size_t(hf_row)] = std::int32_t(row);
+  }
+  if (!vector) {
+    tensor.row_order = std::move(order);
+    return;
+  }
+  if (tensor.scheme.quantized)
+    return; // no container stores biases in blocks; attach_bias() and the shapes decide
+  const auto bytes = tensor.codes.size() / std::size_t(rows);
   tensor.owned_codes.resize(tensor.codes.size());
   for (std::int64_t row = 0; row < rows; ++row)
-    std::memcpy(tensor.owned_codes.data() + std::size_t(name.hf_row_of_gguf(row)) * stride,
-                tensor.codes.data() + std::size_t(row) * stride, stride);
-  copied += tensor.owned_codes.size();
+    std::memcpy(tensor.owned_codes.data() + std::size_t(row) * bytes,
+                tensor.codes.data() + std::size_t((*order)[std::size_t(row)]) * bytes, bytes);
   tensor.keep_alive.reset();
   tensor.own();
 }
@@ -131,7 +178,8 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& given) {
   const auto where = path.string();
   checkpoint->path = given;
   checkpoint->format = "gguf";
-  checkpoint->name = path.stem().string();
+  const auto split = split_name(path);
+  checkpoint->name = split ? split->base : path.stem().string();
 
   const auto text = [&](const char* key) {
     const auto* value = find(file.metadata, key);
@@ -174,7 +222,6 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& given) {
 
   std::vector<Module> found;
   std::map<std::string, std::size_t> index;
-  std::uint64_t copied = 0;
   std::vector<StoredTensor> tensors; // under Hugging Face names
   for (const bool biases : {false, true})
     for (const auto& stored : file.tensors) {
@@ -191,7 +238,7 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& given) {
         tensor.name = name->name + "." + suffix;
       QTensor weight = plain_weight(tensor);
       if (name && name->hf_row_of_gguf && weight.scheme.family)
-        unpermute(weight, *name, copied);
+        unpermute(weight, *name);
       if (name && name->gguf_offset != 0 && weight.scheme.family && weight.rows == 1)
         subtract(weight, name->gguf_offset);
       const auto module_name = tensor.name.substr(0, tensor.name.rfind('.'));
@@ -211,9 +258,6 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& given) {
     }
   checkpoint->gguf = std::move(file.metadata);
   assemble(*checkpoint, std::move(found), tensors, where);
-  if (copied > 0)
-    checkpoint->notes.push_back("Query and key matrices (" + std::to_string(copied) +
-                                " bytes) are held in memory, in the row order of Hugging Face");
   return checkpoint;
 }
 
