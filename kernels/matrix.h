@@ -11,8 +11,9 @@
 namespace bitlathe {
 
 namespace cpu {
+struct BlockKernels;
 struct Kernels;
-}
+} // namespace cpu
 
 enum class FloatType : std::uint8_t { f32, f16, bf16 };
 constexpr std::size_t float_size(FloatType t) { return t == FloatType::f32 ? 4 : 2; }
@@ -84,11 +85,10 @@ struct Layout {
   void (*decode)(const MatrixView&, std::int64_t row, std::int64_t col, std::int64_t count,
                  float* out);
   /// Layouts of blocks: columns and bytes of a block, the decoding of whole blocks in plain C++,
-  /// which is the definition, and with the kernels of one instruction set. Otherwise 0 and null.
+  /// which is the definition, and the kernels of an instruction set. Otherwise 0 and null.
   int block = 0, block_bytes = 0;
   void (*reference)(const std::uint8_t* blocks, std::int64_t n_blocks, float* out) = nullptr;
-  void (*decode_blocks)(const cpu::Kernels&, const std::uint8_t* blocks, std::int64_t n_blocks,
-                        float* out) = nullptr;
+  cpu::BlockKernels (*kernels)(const cpu::Kernels&) = nullptr;
 };
 
 std::span<const Layout* const> all_layouts();

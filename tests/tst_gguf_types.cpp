@@ -6,6 +6,7 @@
 #include "core/schemes/scheme.h"
 #include "kernels/compute/compute.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/kernels.h"
 #include "tests/support.h"
 
 #include <QTest>
@@ -161,11 +162,11 @@ void TestGgufTypes::decodes_as_ggml() {
     layout->reference(blocks, n, got.data());
     QVERIFY2(same(got, want.values), layout->id.data());
     std::fill(got.begin(), got.end(), -1.0f);
-    layout->decode_blocks(cpu_kernels(Isa(isa)), blocks, n, got.data());
+    layout->kernels(cpu_kernels(Isa(isa))).decode(blocks, n, got.data());
     QVERIFY2(same(got, want.values), layout->id.data());
     for (std::int64_t b = 0; b < n; ++b) // one at a time: nothing beyond the block is needed
-      layout->decode_blocks(cpu_kernels(Isa(isa)), blocks + b * layout->block_bytes, 1,
-                            got.data() + b * layout->block);
+      layout->kernels(cpu_kernels(Isa(isa)))
+          .decode(blocks + b * layout->block_bytes, 1, got.data() + b * layout->block);
     QVERIFY2(same(got, want.values), layout->id.data());
   }
 }
@@ -189,7 +190,7 @@ void TestGgufTypes::decodes_the_reference_files() {
       const auto n = std::int64_t(blocks.size()) / layout->block_bytes;
       std::vector<float> got(std::size_t(n * layout->block)), reference(got);
       const auto* in = reinterpret_cast<const std::uint8_t*>(blocks.data());
-      layout->decode_blocks(cpu_kernels(Isa(isa)), in, n, got.data());
+      layout->kernels(cpu_kernels(Isa(isa))).decode(in, n, got.data());
       layout->reference(in, n, reference.data());
       QVERIFY2(same(got, reference), id.c_str());
       ++files;

@@ -348,11 +348,11 @@ void TestKernels::blockDecoding() {
   };
   for (const Kernels* k : tables_) {
     finite(34);
-    QVERIFY2(same_bits(run(k->decode_q8_0), run(scalar().decode_q8_0)), k->isa);
+    QVERIFY2(same_bits(run(k->q8_0.decode), run(scalar().q8_0.decode)), k->isa);
     finite(18);
-    QVERIFY2(same_bits(run(k->decode_q4_0), run(scalar().decode_q4_0)), k->isa);
+    QVERIFY2(same_bits(run(k->q4_0.decode), run(scalar().q4_0.decode)), k->isa);
     finite(20);
-    QVERIFY2(same_bits(run(k->decode_q4_1), run(scalar().decode_q4_1)), k->isa);
+    QVERIFY2(same_bits(run(k->q4_1.decode), run(scalar().q4_1.decode)), k->isa);
   }
 }
 
@@ -455,8 +455,8 @@ void TestKernels::packedProducts() {
     scalar().encode_q8_0(w.data(), n / 32, q8.data());
     scalar().encode_q4_0(w.data(), n / 32, q4.data());
     std::vector<float> a(w.size()), b(w.size());
-    scalar().decode_q8_0(q8.data(), n / 32, a.data());
-    scalar().decode_q4_0(q4.data(), n / 32, b.data());
+    scalar().q8_0.decode(q8.data(), n / 32, a.data());
+    scalar().q4_0.decode(q4.data(), n / 32, b.data());
     std::vector<float> split(x), sums(std::size_t(n / 2));
     for (std::int64_t i = 0; i < n; ++i) {
       split[std::size_t(i)] /= i % 32 < 16 ? 1.0f : 16.0f;

@@ -106,6 +106,11 @@ void one_token(const Kernels& k, const MatrixView& w, const float* x, float* y) 
         return k.gemv_int8(w.row(r), x, cols, group, grid.scales.data(), grid.zeros);
       };
     });
+  if (w.layout->block > 0)
+    if (const auto dot = w.layout->kernels(k).dot)
+      return each_row(w, cols, y, [&] {
+        return [&](std::int64_t r) { return dot(w.row(r), x, cols / w.layout->block); };
+      });
   // Any other layout: a piece of the row is decoded into the first cache at a time.
   each_row(w, cols, y, [&] {
     return

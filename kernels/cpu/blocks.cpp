@@ -59,15 +59,6 @@ void decode_q4_0(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
   }
 }
 
-void decode_q4_1(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
-  for (std::int64_t i = 0; i < n_blocks; ++i, b += 20, out += 32) {
-    const F d = set1(half_to_f32(b)), m = set1(half_to_f32(b + 2));
-    const Nibbles q = get_nibbles(b + 4);
-    store(out, to_f(q.low) * d + m);
-    store(out + 16, to_f(q.high) * d + m);
-  }
-}
-
 void encode_q8_0(const float* x, std::int64_t n_blocks, std::uint8_t* out) {
   for (std::int64_t i = 0; i < n_blocks; ++i, x += 32, out += 34) {
     const F a = load(x), b = load(x + 16);

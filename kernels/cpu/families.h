@@ -25,9 +25,25 @@ void grid_errors(const float* x, const float* weight, std::int64_t n, const floa
                  const float* inverse, const std::int32_t* zero, int bits, std::int64_t k,
                  double* out);
 
+#define BITLATHE_BLOCK_TYPE(name)                                                                  \
+  void decode_##name(const std::uint8_t* blocks, std::int64_t n_blocks, float* out);               \
+  float dot_##name(const std::uint8_t* blocks, const float* x, std::int64_t n_blocks)
+BITLATHE_BLOCK_TYPE(q4_1);
+BITLATHE_BLOCK_TYPE(q5_0);
+BITLATHE_BLOCK_TYPE(q5_1);
+BITLATHE_BLOCK_TYPE(iq4_nl);
+BITLATHE_BLOCK_TYPE(mxfp4);
+BITLATHE_BLOCK_TYPE(nvfp4);
+BITLATHE_BLOCK_TYPE(q2_k);
+BITLATHE_BLOCK_TYPE(q3_k);
+BITLATHE_BLOCK_TYPE(q4_k);
+BITLATHE_BLOCK_TYPE(q5_k);
+BITLATHE_BLOCK_TYPE(q6_k);
+BITLATHE_BLOCK_TYPE(iq4_xs);
+BITLATHE_BLOCK_TYPE(tq2_0);
+#undef BITLATHE_BLOCK_TYPE
 void decode_q8_0(const std::uint8_t* blocks, std::int64_t n_blocks, float* out);
 void decode_q4_0(const std::uint8_t* blocks, std::int64_t n_blocks, float* out);
-void decode_q4_1(const std::uint8_t* blocks, std::int64_t n_blocks, float* out);
 void encode_q8_0(const float* x, std::int64_t n_blocks, std::uint8_t* out);
 void encode_q4_0(const float* x, std::int64_t n_blocks, std::uint8_t* out);
 void encode_q4_1(const float* x, std::int64_t n_blocks, std::uint8_t* out);

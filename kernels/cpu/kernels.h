@@ -35,6 +35,14 @@ constexpr int histogram_copies = 4;
 /// Functions of one value: for the exactness of each see kernels/nn/nn.h.
 enum : int { act_silu, act_gelu, act_gelu_tanh, act_gelu_quick, act_relu };
 
+/// A GGUF block type; null where an instruction set has nothing better than the layout's reference.
+struct BlockKernels {
+  /// Bit for bit what the reference decodes.
+  void (*decode)(const std::uint8_t* blocks, std::int64_t n_blocks, float* out);
+  /// Product of a packed row with x, decoded in registers; f32 sums.
+  float (*dot)(const std::uint8_t* blocks, const float* x, std::int64_t n_blocks);
+};
+
 struct Kernels {
   const char* isa;
 
@@ -69,10 +77,9 @@ struct Kernels {
                       const float* inverse, const std::int32_t* zero, int bits, std::int64_t k,
                       double* out);
 
-  // GGUF blocks of 32.
-  void (*decode_q8_0)(const std::uint8_t* blocks, std::int64_t n_blocks, float* out);
-  void (*decode_q4_0)(const std::uint8_t* blocks, std::int64_t n_blocks, float* out);
-  void (*decode_q4_1)(const std::uint8_t* blocks, std::int64_t n_blocks, float* out);
+  // GGUF blocks.
+  BlockKernels q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4,
+      nvfp4, tq2_0;
   void (*encode_q8_0)(const float* x, std::int64_t n_blocks, std::uint8_t* out);
   void (*encode_q4_0)(const float* x, std::int64_t n_blocks, std::uint8_t* out);
   void (*encode_q4_1)(const float* x, std::int64_t n_blocks, std::uint8_t* out);

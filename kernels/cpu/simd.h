@@ -50,6 +50,11 @@ BITLATHE_INLINE I round_i(F a) { return {_mm512_cvtps_epi32(a.v)}; }
 BITLATHE_INLINE I trunc_i(F a) { return {_mm512_cvttps_epi32(a.v)}; }
 BITLATHE_INLINE F to_f(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
 BITLATHE_INLINE I shift_left(I a, int n) { return {_mm512_slli_epi32(a.v, unsigned(n))}; }
+BITLATHE_INLINE I shift_right(I a, int n) { return {_mm512_srli_epi32(a.v, unsigned(n))}; }
+BITLATHE_INLINE I operator&(I a, I b) { return {_mm512_and_si512(a.v, b.v)}; }
+BITLATHE_INLINE I operator|(I a, I b) { return {_mm512_or_si512(a.v, b.v)}; }
+BITLATHE_INLINE I lanes_u8(__m128i x) { return {_mm512_cvtepu8_epi32(x)}; }
+BITLATHE_INLINE I lanes_i8(__m128i x) { return {_mm512_cvtepi8_epi32(x)}; }
 BITLATHE_INLINE F as_f(I a) { return {_mm512_castsi512_ps(a.v)}; }
 BITLATHE_INLINE I load_i(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
 BITLATHE_INLINE void store_i(std::int32_t* p, I a) { _mm512_storeu_si512(p, a.v); }
@@ -146,6 +151,21 @@ BITLATHE_INLINE I trunc_i(F x) { return {_mm256_cvttps_epi32(x.a), _mm256_cvttps
 BITLATHE_INLINE F to_f(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
 BITLATHE_INLINE I shift_left(I x, int n) {
   return {_mm256_slli_epi32(x.a, n), _mm256_slli_epi32(x.b, n)};
+}
+BITLATHE_INLINE I shift_right(I x, int n) {
+  return {_mm256_srli_epi32(x.a, n), _mm256_srli_epi32(x.b, n)};
+}
+BITLATHE_INLINE I operator&(I x, I y) {
+  return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)};
+}
+BITLATHE_INLINE I operator|(I x, I y) {
+  return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)};
+}
+BITLATHE_INLINE I lanes_u8(__m128i x) {
+  return {_mm256_cvtepu8_epi32(x), _mm256_cvtepu8_epi32(_mm_srli_si128(x, 8))};
+}
+BITLATHE_INLINE I lanes_i8(__m128i x) {
+  return {_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_srli_si128(x, 8))};
 }
 BITLATHE_INLINE F as_f(I x) { return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
 BITLATHE_INLINE I load_i(const std::int32_t* p) {

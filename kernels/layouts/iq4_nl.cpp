@@ -20,6 +20,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_iq4_nl;
-const Layout layout_iq4_nl = block_layout<32, 18, decode>("iq4_nl");
+const Layout layout_iq4_nl = block_layout<32, 18, decode, &cpu::Kernels::iq4_nl>("iq4_nl");
 
 } // namespace bitlathe

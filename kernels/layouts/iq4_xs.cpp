@@ -27,6 +27,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_iq4_xs;
-const Layout layout_iq4_xs = block_layout<256, 136, decode>("iq4_xs");
+const Layout layout_iq4_xs = block_layout<256, 136, decode, &cpu::Kernels::iq4_xs>("iq4_xs");
 
 } // namespace bitlathe

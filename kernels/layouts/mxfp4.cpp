@@ -23,6 +23,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_mxfp4;
-const Layout layout_mxfp4 = block_layout<32, 17, decode>("mxfp4");
+const Layout layout_mxfp4 = block_layout<32, 17, decode, &cpu::Kernels::mxfp4>("mxfp4");
 
 } // namespace bitlathe

@@ -30,6 +30,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_nvfp4;
-const Layout layout_nvfp4 = block_layout<64, 36, decode>("nvfp4");
+const Layout layout_nvfp4 = block_layout<64, 36, decode, &cpu::Kernels::nvfp4>("nvfp4");
 
 } // namespace bitlathe

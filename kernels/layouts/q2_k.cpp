@@ -21,6 +21,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_q2_k;
-const Layout layout_q2_k = block_layout<256, 84, decode>("q2_k");
+const Layout layout_q2_k = block_layout<256, 84, decode, &cpu::Kernels::q2_k>("q2_k");
 
 } // namespace bitlathe

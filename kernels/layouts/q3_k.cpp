@@ -31,6 +31,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_q3_k;
-const Layout layout_q3_k = block_layout<256, 110, decode>("q3_k");
+const Layout layout_q3_k = block_layout<256, 110, decode, &cpu::Kernels::q3_k>("q3_k");
 
 } // namespace bitlathe

@@ -20,6 +20,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_q4_0;
-const Layout layout_q4_0 = block_layout<32, 18, decode, &cpu::Kernels::decode_q4_0>("q4_0");
+const Layout layout_q4_0 = block_layout<32, 18, decode, &cpu::Kernels::q4_0>("q4_0");
 
 } // namespace bitlathe

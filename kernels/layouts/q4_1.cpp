@@ -19,6 +19,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_q4_1;
-const Layout layout_q4_1 = block_layout<32, 20, decode, &cpu::Kernels::decode_q4_1>("q4_1");
+const Layout layout_q4_1 = block_layout<32, 20, decode, &cpu::Kernels::q4_1>("q4_1");
 
 } // namespace bitlathe

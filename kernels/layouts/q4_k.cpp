@@ -25,6 +25,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_q4_k;
-const Layout layout_q4_k = block_layout<256, 144, decode>("q4_k");
+const Layout layout_q4_k = block_layout<256, 144, decode, &cpu::Kernels::q4_k>("q4_k");
 
 } // namespace bitlathe

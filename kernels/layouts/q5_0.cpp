@@ -21,6 +21,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_q5_0;
-const Layout layout_q5_0 = block_layout<32, 22, decode>("q5_0");
+const Layout layout_q5_0 = block_layout<32, 22, decode, &cpu::Kernels::q5_0>("q5_0");
 
 } // namespace bitlathe

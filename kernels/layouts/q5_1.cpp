@@ -21,6 +21,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_q5_1;
-const Layout layout_q5_1 = block_layout<32, 24, decode>("q5_1");
+const Layout layout_q5_1 = block_layout<32, 24, decode, &cpu::Kernels::q5_1>("q5_1");
 
 } // namespace bitlathe

@@ -26,6 +26,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_q5_k;
-const Layout layout_q5_k = block_layout<256, 176, decode>("q5_k");
+const Layout layout_q5_k = block_layout<256, 176, decode, &cpu::Kernels::q5_k>("q5_k");
 
 } // namespace bitlathe

@@ -23,6 +23,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_q6_k;
-const Layout layout_q6_k = block_layout<256, 210, decode>("q6_k");
+const Layout layout_q6_k = block_layout<256, 210, decode, &cpu::Kernels::q6_k>("q6_k");
 
 } // namespace bitlathe

@@ -17,6 +17,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_q8_0;
-const Layout layout_q8_0 = block_layout<32, 34, decode, &cpu::Kernels::decode_q8_0>("q8_0");
+const Layout layout_q8_0 = block_layout<32, 34, decode, &cpu::Kernels::q8_0>("q8_0");
 
 } // namespace bitlathe

@@ -17,6 +17,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_tq2_0;
-const Layout layout_tq2_0 = block_layout<256, 66, decode>("tq2_0");
+const Layout layout_tq2_0 = block_layout<256, 66, decode, &cpu::Kernels::tq2_0>("tq2_0");
 
 } // namespace bitlathe

@@ -122,14 +122,14 @@ constexpr KvType types[] = {
        k.encode_q8_0(in, n / 32, out);
      },
      [](const Kernels& k, const std::uint8_t* in, std::int64_t n, float* out) {
-       k.decode_q8_0(in, n / 32, out);
+       k.q8_0.decode(in, n / 32, out);
      }},
     {"q4_0", 32, [](std::int64_t n) { return n / 32 * 18; },
      [](const Kernels& k, const float* in, std::int64_t n, std::uint8_t* out) {
        k.encode_q4_0(in, n / 32, out);
      },
      [](const Kernels& k, const std::uint8_t* in, std::int64_t n, float* out) {
-       k.decode_q4_0(in, n / 32, out);
+       k.q4_0.decode(in, n / 32, out);
      }},
     {"f8_e4m3", 1, [](std::int64_t n) { return n + 4; }, encode_f8, decode_f8}};
 
