@@ -16,11 +16,8 @@ namespace {
 using Level = Finding::Level;
 
 std::string nearest_int(const Scheme& scheme) {
-  if (scheme.id == "q8_0")
-    return "int8-g32-sym";
-  if (scheme.id == "q4_1")
-    return "int4-g32-asym";
-  return "int4-g32-sym";
+  return std::string(scheme.bits > 4 ? "int8" : "int4") + "-g32-" +
+         (scheme.symmetric ? "sym" : "asym");
 }
 
 /// Groups must be whole; a group as long as the row or longer is stored as a channel.

@@ -21,8 +21,12 @@ std::uint32_t file_type_of(std::string_view type) {
     std::string_view type;
     std::uint32_t id;
   };
-  for (const Label& label : {Label{"f32", 0}, Label{"f16", 1}, Label{"q4_0", 2}, Label{"q4_1", 3},
-                             Label{"q8_0", 7}, Label{"bf16", 32}})
+  for (const Label& label :
+       {Label{"f32", 0}, Label{"f16", 1}, Label{"q4_0", 2}, Label{"q4_1", 3}, Label{"q8_0", 7},
+        Label{"q5_0", 8}, Label{"q5_1", 9}, Label{"q2_k", 10}, Label{"q3_k", 12}, Label{"q4_k", 15},
+        Label{"q5_k", 17}, Label{"q6_k", 18}, Label{"iq4_nl", 25}, Label{"iq4_xs", 30},
+        Label{"bf16", 32}, Label{"tq1_0", 36}, Label{"tq2_0", 37}, Label{"mxfp4", 38},
+        Label{"nvfp4", 39}})
     if (label.type == type)
       return label.id;
   return 1;

@@ -46,6 +46,7 @@ std::size_t scalar_bytes(std::uint32_t type) {
 constexpr std::uint32_t string_type = 8, array_type = 9;
 /// Far above any real model; they keep a hostile file from filling memory and time.
 constexpr std::uint64_t max_array_elements = 1u << 23;
+constexpr std::uint64_t max_string_bytes = 1u << 28;
 constexpr std::int64_t max_keys = 1 << 16, max_tensors = 1 << 16;
 
 class Reader {
@@ -71,6 +72,10 @@ class Reader {
     if (length > left())
       return bad(std::string("The file ends inside ") + what + ", which claims " +
                  std::to_string(length) + " bytes");
+    string_bytes_ += length;
+    if (string_bytes_ > max_string_bytes)
+      return bad("The texts in the header take more than " + std::to_string(max_string_bytes) +
+                 " bytes");
     std::string text(reinterpret_cast<const char*>(bytes_.data() + at_), length);
     at_ += length;
     return text;
@@ -149,7 +154,7 @@ class Reader {
   std::span<const std::byte> bytes_;
   std::string where_;
   std::size_t at_ = 0;
-  std::uint64_t array_elements_ = 0;
+  std::uint64_t array_elements_ = 0, string_bytes_ = 0;
 };
 
 struct TensorEntry {

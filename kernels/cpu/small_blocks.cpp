@@ -74,7 +74,7 @@ struct Nvfp4 {
   /// Half of an unsigned E4M3 number.
   BITLATHE_INLINE float scale_of(unsigned code) {
     const unsigned magnitude = code & 0x7f, exponent = magnitude >> 3;
-    if (magnitude == 0x7f)
+    if (code == 0x7f)
       return 0;
     if (exponent == 0)
       return float(magnitude) * 0x1p-10f;

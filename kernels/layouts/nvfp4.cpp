@@ -3,16 +3,20 @@
 // bytes hold 16 values: low nibbles, then high ones); x = scale / 2 * twice the E2M1 value.
 #include "kernels/layouts/block.h"
 #include "kernels/layouts/value_tables.h"
-#include "kernels/num/float8.h"
+
+#include <cmath>
 
 namespace bitlathe {
 
 namespace {
 
-/// Unsigned: the top bit does not count, and what would be NaN is 0.
+/// Half of an unsigned E4M3 number: the top bit does not count, and NaN is 0.
 float scale_of(std::uint8_t code) {
-  const std::uint8_t magnitude = code & 0x7f;
-  return magnitude == 0x7f ? 0.0f : f8_e4m3_to_f32(magnitude) * 0.5f;
+  const int exponent = code >> 3 & 15, mantissa = code & 7;
+  if (code == 0x7f)
+    return 0;
+  return exponent == 0 ? std::ldexp(float(mantissa), -10)
+                       : std::ldexp(float(8 + mantissa), exponent - 11);
 }
 
 void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {

@@ -33,6 +33,10 @@ TYPES = {
 }
 
 
+# The scale bytes of the first blocks: the ends of what they can say.
+SPECIAL = {"nvfp4": [[0x00, 0x7F, 0xFF, 0x80], [0x01, 0x07, 0x08, 0x7E]], "mxfp4": [[0], [1], [255]]}
+
+
 def random_block(rng, name, size, halves):
     block = bytearray(rng.randrange(256) for _ in range(size))
     for at in halves:
@@ -60,7 +64,10 @@ def main():
     blocks, values = {}, {}
     for name, (symbol, columns, size, halves) in TYPES.items():
         n = count or (3 if columns == 256 else 8)
-        blocks[name] = b"".join(random_block(rng, name, size, halves) for _ in range(n))
+        made = [random_block(rng, name, size, halves) for _ in range(n)]
+        for i, scales in enumerate(SPECIAL.get(name, [])):
+            made[i] = bytes(scales) + made[i][len(scales):]
+        blocks[name] = b"".join(made)
         decoded = (ctypes.c_float * (n * columns))()
         decode = getattr(library, "dequantize_row_" + symbol)
         decode.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64]
