@@ -107,10 +107,19 @@ void one_token(const Kernels& k, const MatrixView& w, const float* x, float* y) 
       };
     });
   if (w.layout->block > 0)
-    if (const auto dot = w.layout->kernels(k).dot)
+    if (const auto dot = w.layout->kernels(k).dot) {
+      Scratch<float> sums(std::size_t(cols / 16));
+      for (std::int64_t i = 0; i < cols / 16; ++i) {
+        float sum = 0;
+        for (int j = 0; j < 16; ++j)
+          sum += x[i * 16 + j];
+        sums.data()[i] = sum;
+      }
       return each_row(w, cols, y, [&] {
-        return [&](std::int64_t r) { return dot(w.row(r), x, cols / w.layout->block); };
+        return
+            [&](std::int64_t r) { return dot(w.row(r), x, sums.data(), cols / w.layout->block); };
       });
+    }
   // Any other layout: a piece of the row is decoded into the first cache at a time.
   each_row(w, cols, y, [&] {
     return

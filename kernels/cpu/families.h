@@ -27,7 +27,8 @@ void grid_errors(const float* x, const float* weight, std::int64_t n, const floa
 
 #define BITLATHE_BLOCK_TYPE(name)                                                                  \
   void decode_##name(const std::uint8_t* blocks, std::int64_t n_blocks, float* out);               \
-  float dot_##name(const std::uint8_t* blocks, const float* x, std::int64_t n_blocks)
+  float dot_##name(const std::uint8_t* blocks, const float* x, const float* sums,                  \
+                   std::int64_t n_blocks)
 BITLATHE_BLOCK_TYPE(q4_1);
 BITLATHE_BLOCK_TYPE(q5_0);
 BITLATHE_BLOCK_TYPE(q5_1);

@@ -39,8 +39,10 @@ enum : int { act_silu, act_gelu, act_gelu_tanh, act_gelu_quick, act_relu };
 struct BlockKernels {
   /// Bit for bit what the reference decodes.
   void (*decode)(const std::uint8_t* blocks, std::int64_t n_blocks, float* out);
-  /// Product of a packed row with x, decoded in registers; f32 sums.
-  float (*dot)(const std::uint8_t* blocks, const float* x, std::int64_t n_blocks);
+  /// Product of a packed row with x, decoded in registers; f32 sums. `sums` are those of x over
+  /// every 16 columns, for types with a minimum per group.
+  float (*dot)(const std::uint8_t* blocks, const float* x, const float* sums,
+               std::int64_t n_blocks);
 };
 
 struct Kernels {

@@ -103,7 +103,7 @@ struct Nvfp4 {
   void decode_##name(const std::uint8_t* blocks, std::int64_t n, float* out) {                     \
     decode_all<Type>(blocks, n, out);                                                              \
   }                                                                                                \
-  float dot_##name(const std::uint8_t* blocks, const float* x, std::int64_t n) {                   \
+  float dot_##name(const std::uint8_t* blocks, const float* x, const float*, std::int64_t n) {     \
     return dot_all<Type>(blocks, x, n);                                                            \
   }
 BITLATHE_BLOCK_TYPE(q4_1, Q4_1)

@@ -33,6 +33,19 @@ BITLATHE_INLINE void scales_and_minima(const std::uint8_t* b, float* out) {
   store(out, factor * numbers);
 }
 
+/// Lanes 8 to 15 of what scales_and_minima() wrote, each twice.
+BITLATHE_INLINE F minima_twice(const float* scale) {
+#if defined(__AVX512F__)
+  const __m512i twice =
+      _mm512_setr_epi32(8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15);
+  return {_mm512_permutexvar_ps(twice, load(scale).v)};
+#else
+  const __m256 minima = load(scale).b;
+  return {_mm256_permutevar8x32_ps(minima, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)),
+          _mm256_permutevar8x32_ps(minima, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7))};
+#endif
+}
+
 struct Q4K {
   static constexpr int columns = 256, bytes = 144;
   template <class Sink> BITLATHE_INLINE void each(const std::uint8_t* b, Sink& sink) {
@@ -192,16 +205,69 @@ struct Tq2_0 {
   void decode_##name(const std::uint8_t* blocks, std::int64_t n, float* out) {                     \
     decode_all<Type>(blocks, n, out);                                                              \
   }                                                                                                \
-  float dot_##name(const std::uint8_t* blocks, const float* x, std::int64_t n) {                   \
+  float dot_##name(const std::uint8_t* blocks, const float* x, const float*, std::int64_t n) {     \
     return dot_all<Type>(blocks, x, n);                                                            \
   }
 BITLATHE_BLOCK_TYPE(q2_k, Q2K)
 BITLATHE_BLOCK_TYPE(q3_k, Q3K)
-BITLATHE_BLOCK_TYPE(q4_k, Q4K)
-BITLATHE_BLOCK_TYPE(q5_k, Q5K)
 BITLATHE_BLOCK_TYPE(q6_k, Q6K)
 BITLATHE_BLOCK_TYPE(iq4_xs, Iq4Xs)
 BITLATHE_BLOCK_TYPE(tq2_0, Tq2_0)
 #undef BITLATHE_BLOCK_TYPE
+
+void decode_q4_k(const std::uint8_t* blocks, std::int64_t n, float* out) {
+  decode_all<Q4K>(blocks, n, out);
+}
+void decode_q5_k(const std::uint8_t* blocks, std::int64_t n, float* out) {
+  decode_all<Q5K>(blocks, n, out);
+}
+
+// Products of the two most used types: codes meet x before the scale does, and minima meet sums of
+// x, so that most of the arithmetic happens once per group.
+
+float dot_q4_k(const std::uint8_t* b, const float* x, const float* sums, std::int64_t n) {
+  F even = zero_f(), odd = zero_f(), minima = zero_f();
+  for (std::int64_t i = 0; i < n; ++i, b += 144, x += 256, sums += 16) {
+    alignas(64) float scale[16];
+    scales_and_minima(b, scale);
+    minima = fma(minima_twice(scale), load(sums), minima);
+    for (int g = 0; g < 4; ++g) {
+      const I first = load_u8(b + 16 + 32 * g), second = load_u8(b + 32 + 32 * g);
+      const float* in = x + 64 * g;
+      const F low = fma(low_codes(second), load(in + 16), low_codes(first) * load(in));
+      const F high = fma(to_f(shift_right(second, 4)), load(in + 48),
+                         to_f(shift_right(first, 4)) * load(in + 32));
+      even = fma(set1(scale[2 * g]), low, even);
+      odd = fma(set1(scale[2 * g + 1]), high, odd);
+    }
+  }
+  return sum_lanes((even + odd) - minima);
+}
+
+float dot_q5_k(const std::uint8_t* b, const float* x, const float* sums, std::int64_t n) {
+  F even = zero_f(), odd = zero_f(), minima = zero_f();
+  const I mask = set1i(15), sixteen = set1i(16);
+  for (std::int64_t i = 0; i < n; ++i, b += 176, x += 256, sums += 16) {
+    alignas(64) float scale[16];
+    scales_and_minima(b, scale);
+    minima = fma(minima_twice(scale), load(sums), minima);
+    I fifth_a = shift_left(load_u8(b + 16), 4), fifth_b = shift_left(load_u8(b + 32), 4);
+    for (int g = 0; g < 4; ++g) {
+      const I first = load_u8(b + 48 + 32 * g), second = load_u8(b + 64 + 32 * g);
+      const float* in = x + 64 * g;
+      const F low = fma(to_f((second & mask) | (fifth_b & sixteen)), load(in + 16),
+                        to_f((first & mask) | (fifth_a & sixteen)) * load(in));
+      fifth_a = shift_right(fifth_a, 1);
+      fifth_b = shift_right(fifth_b, 1);
+      const F high = fma(to_f(shift_right(second, 4) | (fifth_b & sixteen)), load(in + 48),
+                         to_f(shift_right(first, 4) | (fifth_a & sixteen)) * load(in + 32));
+      fifth_a = shift_right(fifth_a, 1);
+      fifth_b = shift_right(fifth_b, 1);
+      even = fma(set1(scale[2 * g]), low, even);
+      odd = fma(set1(scale[2 * g + 1]), high, odd);
+    }
+  }
+  return sum_lanes((even + odd) - minima);
+}
 
 } // namespace bitlathe::cpu::BITLATHE_ISA
