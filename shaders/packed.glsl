@@ -10,7 +10,8 @@
 #include "num.glsl"
 
 const uint LAYOUT_FLOAT = 0u, LAYOUT_INT = 1u, LAYOUT_Q8_0 = 2u, LAYOUT_Q4_0 = 3u, LAYOUT_Q4_1 = 4u;
-// The middle code; a byte per group; an f16 offset per group (w = scale * u + offset).
+// The middle code; a byte per group; an offset per group, f32 with f32 scales, else f16
+// (w = scale * u + offset).
 const uint ZEROS_MIDDLE = 0u, ZEROS_BYTE = 1u, ZEROS_OFFSET = 2u;
 
 uint half_at(uint at) { return (codes[at >> 1] >> (16u * (at & 1u))) & 0xffffu; }
@@ -71,7 +72,9 @@ void decode8(uint row, uint unit, out float v[8]) {
     const bool one_group = groups <= 1u || min(col + 7u, cols - 1u) / group == g;
     float scale = scale_at(row * of_row + (of_row == 0u ? 0u : g)), offset = 0.0;
     int zero = 0;
-    if (ZEROS == ZEROS_OFFSET)
+    if (ZEROS == ZEROS_OFFSET && FTYPE == F32)
+      offset = uintBitsToFloat(zeros[row * of_row + g]);
+    else if (ZEROS == ZEROS_OFFSET)
       offset = from_f16((zeros[(row * of_row + g) >> 1] >> (16u * ((row * of_row + g) & 1u))) & 0xffffu);
     else
       zero = zero_at(row * of_row + (of_row == 0u ? 0u : g));

@@ -14,6 +14,7 @@ class TestGpuProducts : public GpuTest {
   void init() { open({}); }
   void products();
   void products_int8();
+  void products_of_every_block_type();
   void memory_cap();
   void device_loss();
   void loss_while_loading();
@@ -102,6 +103,42 @@ void TestGpuProducts::products_int8() {
   QVERIFY(!refused.ok() && refused.error().code == "unsupported");
   const auto foreign = gpu_->matmul(x.data(), 1, **b, got.data());
   QVERIFY(!foreign.ok() && foreign.error().code == "bad-argument");
+}
+
+/// A product with a unit vector is a column of weights: bit for bit the decoded one.
+void TestGpuProducts::products_of_every_block_type() {
+  for (const Layout* layout : all_layouts()) {
+    if (layout->block == 0)
+      continue;
+    const std::int64_t rows = 9, cols = 512;
+    MatrixView q;
+    q.layout = layout;
+    q.rows = rows;
+    q.cols = cols;
+    std::mt19937 random(7);
+    std::vector<std::byte> codes(std::size_t((rows + 2) * layout->row_bytes(q)));
+    for (auto& byte : codes) // without the top bits every f16 scale is finite
+      byte = std::byte(random() & 0x3f);
+    const std::vector<std::int32_t> order{4, 0, 10, 3, 2, 7, 1, 9, 5};
+    q.codes = codes;
+    q.row_order = order;
+    auto loaded = gpu_->load(q);
+    QVERIFY2(loaded.ok() && (*loaded)->bytes > 0, layout->id.data());
+    std::vector<float> w(std::size_t(rows * cols));
+    QVERIFY(cpu_->decode(q, 0, rows, w).ok());
+    for (const std::int64_t tokens : {1, 35}) {
+      std::vector<float> x(std::size_t(tokens * cols)), y(std::size_t(tokens * rows));
+      const auto column = [&](std::int64_t t) { return (t * 149 + 77) % cols; };
+      for (std::int64_t t = 0; t < tokens; ++t)
+        x[std::size_t(t * cols + column(t))] = 1;
+      QVERIFY(gpu_->matmul(x.data(), tokens, **loaded, y.data()).ok());
+      for (std::int64_t t = 0; t < tokens; ++t)
+        for (std::int64_t r = 0; r < rows; ++r)
+          QVERIFY2(y[std::size_t(t * rows + r)] == w[std::size_t(r * cols + column(t))],
+                   layout->id.data());
+    }
+  }
+  expect_no_notes();
 }
 
 void TestGpuProducts::memory_cap() {

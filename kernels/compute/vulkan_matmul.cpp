@@ -3,6 +3,7 @@
 #include "kernels/compute/vulkan_compute.h"
 
 #include "kernels/base/parallel.h"
+#include "kernels/compute/vulkan_blocks.h"
 
 #include <algorithm>
 #include <cmath>
@@ -44,10 +45,15 @@ std::function<void(const std::byte*)> scatter(float* y, std::int64_t rows, std::
 } // namespace
 
 Result<void> VulkanCompute::gpu_load(const MatrixView& w, VulkanMatrix& to) {
-  TRY_ASSIGN(const PackedFormat stored, packed_format(w));
-  to.format = resident_format(w, stored);
+  const IntegerForm* form = integer_form(w);
+  if (form) {
+    to.format = integer_format(w, *form);
+  } else {
+    TRY_ASSIGN(const PackedFormat stored, packed_format(w));
+    to.format = resident_format(w, stored);
+  }
   const PackedFormat& f = to.format;
-  const bool blocks = stored.layout >= PackedFormat::layout_q8_0;
+  const bool blocks = w.layout->block > 0;
   const std::uint64_t range =
       gpu_->limits().max_range - std::min(gpu_->limits().max_range / 2, 2 * gpu_alignment);
   std::int64_t per_part = w.rows;
@@ -72,7 +78,10 @@ Result<void> VulkanCompute::gpu_load(const MatrixView& w, VulkanMatrix& to) {
       codes.resize(bytes.codes);
       scales.resize(bytes.scales);
       zeros.resize(bytes.zeros);
-      fill_resident_blocks(w, first, part.count, codes.data(), scales.data(), zeros.data());
+      if (form)
+        fill_integer_form(w, *form, first, part.count, codes.data(), scales.data(), zeros.data());
+      else
+        fill_resident_blocks(w, first, part.count, codes.data(), scales.data(), zeros.data());
     } else {
       scales.resize(bytes.scales);
       zeros.resize(bytes.zeros);

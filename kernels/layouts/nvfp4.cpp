@@ -4,25 +4,14 @@
 #include "kernels/layouts/block.h"
 #include "kernels/layouts/value_tables.h"
 
-#include <cmath>
-
 namespace bitlathe {
 
 namespace {
 
-/// Half of an unsigned E4M3 number: the top bit does not count, and NaN is 0.
-float scale_of(std::uint8_t code) {
-  const int exponent = code >> 3 & 15, mantissa = code & 7;
-  if (code == 0x7f)
-    return 0;
-  return exponent == 0 ? std::ldexp(float(mantissa), -10)
-                       : std::ldexp(float(8 + mantissa), exponent - 11);
-}
-
 void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
   for (std::int64_t i = 0; i < n_blocks; ++i, b += 36, out += 64)
     for (int s = 0; s < 4; ++s) {
-      const float d = scale_of(b[s]);
+      const float d = nvfp4_scale(b[s]);
       for (int j = 0; j < 8; ++j) {
         const int code = b[4 + 8 * s + j];
         out[16 * s + j] = float(e2m1_doubled[code & 15]) * d;

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // GGUF tq1_0: 256 values in 54 bytes. 0 240 values, five in a byte, 48 the last 16, four in a byte,
-// 52 d f16; x = (q - 1) * d. A byte is the fraction 0.t0 t1 t2 t3 t4 to base 3, in 256ths.
+// 52 d f16; x = (q - 1) * d.
 #include "kernels/layouts/block.h"
+#include "kernels/layouts/value_tables.h"
 
 namespace bitlathe {
 
 namespace {
-
-float digit(std::uint8_t byte, int n) {
-  static constexpr std::uint8_t power[] = {1, 3, 9, 27, 81};
-  return float((std::uint8_t(byte * power[n]) * 3 >> 8) - 1);
-}
 
 void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
   for (std::int64_t i = 0; i < n_blocks; ++i, b += 54) {
@@ -18,7 +14,7 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
     const auto put = [&](int first, int bytes, int digits) {
       for (int n = 0; n < digits; ++n)
         for (int m = 0; m < bytes; ++m)
-          *out++ = digit(b[first + m], n) * d;
+          *out++ = float(tq1_digit(b[first + m], n) - 1) * d;
     };
     put(0, 32, 5);
     put(32, 16, 5);
