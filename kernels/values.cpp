@@ -28,6 +28,14 @@ void add_value(ValueRange& range, float value, std::uint64_t times) {
   range.add(one);
 }
 
+/// All rows of the data, in whatever order; not so for a slice of rows in another order.
+bool in_one_run(const FloatView& w) {
+  return w.row_order.empty() || std::int64_t(w.data.size()) == w.rows * w.row_bytes();
+}
+FloatView one_row(const FloatView& w, std::int64_t row) {
+  return {w.type, 1, w.cols, {w.row(row), std::size_t(w.row_bytes())}};
+}
+
 float value_of(FloatType type, std::size_t pattern) {
   const auto bits = std::uint16_t(pattern);
   return load_float(type, reinterpret_cast<const std::byte*>(&bits), 0);
@@ -46,6 +54,14 @@ void ValueRange::add(const ValueRange& other) {
 }
 
 Result<ValueRange> value_range(const FloatView& w, const Feedback* feedback) {
+  if (!in_one_run(w)) {
+    ValueRange all;
+    for (std::int64_t row = 0; row < w.rows; ++row) {
+      TRY_ASSIGN(const ValueRange one, value_range(one_row(w, row), feedback));
+      all.add(one);
+    }
+    return all;
+  }
   const cpu::Kernels& k = active_cpu_kernels();
   const auto size = std::int64_t(float_size(w.type));
   // Rows do not matter here: the matrix is one run of numbers.
@@ -79,6 +95,11 @@ Result<void> count_patterns(const FloatView& w, std::span<std::uint64_t> counts,
                             const Feedback* feedback) {
   if (w.type == FloatType::f32 || counts.size() != bit_patterns)
     return Error{"bad-argument", "Bit patterns are counted of 16-bit types, in 65536 counters", {}};
+  if (!in_one_run(w)) {
+    for (std::int64_t row = 0; row < w.rows; ++row)
+      TRY(count_patterns(one_row(w, row), counts, feedback));
+    return {};
+  }
   // Counters of their own for four neighbours: equal values do not wait for each other's stores.
   constexpr std::size_t copies = 4;
   constexpr std::int64_t block = 1 << 16, most_blocks = 128; // a set of counters is worth 16 MiB

@@ -91,8 +91,7 @@ Result<ErrorSums> weight_error(const Module& first, const Module& other, Compute
   const ByRows first_rows(first.weight), other_rows(other.weight);
   const QTensor &w = *first_rows, &v = *other_rows;
   if (!w.scheme.quantized)
-    return compute.error(FloatView{w.scheme.float_type, w.rows, w.cols, w.codes}, v.view(),
-                         &feedback);
+    return compute.error(w.floats(), v.view(), &feedback);
   const MatrixView original = w.view(), candidate = v.view();
   const std::int64_t step = std::max<std::int64_t>(1, chunk_values / w.cols);
   std::vector<float> values;
