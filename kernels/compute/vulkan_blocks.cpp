@@ -125,7 +125,7 @@ void nvfp4(Bytes b, std::uint8_t* codes, float* scales, float*) {
     }
   }
 }
-// Ternary codes are about 1 in a block, about 2 here.
+// Ternary codes are about 1 in a block, about 2 or 4 here; tq2_0 has room for a fourth code.
 void tq1_0(Bytes b, std::uint8_t* codes, float* scales, float*) {
   scales[0] = block_half(b + 52);
   const auto put = [&](int first, int bytes, int digits) {
@@ -140,7 +140,7 @@ void tq1_0(Bytes b, std::uint8_t* codes, float* scales, float*) {
 void tq2_0(Bytes b, std::uint8_t* codes, float* scales, float*) {
   scales[0] = block_half(b + 64);
   for (int e = 0; e < 256; ++e)
-    codes[e] = std::uint8_t(two_bits(b, e) + 1);
+    codes[e] = std::uint8_t(two_bits(b, e) + 3);
 }
 
 constexpr IntegerForm forms[] = {
@@ -150,7 +150,7 @@ constexpr IntegerForm forms[] = {
     {"q6_k", 6, 16, false, q6_k},     {"iq4_nl", 8, 32, false, iq4_nl},
     {"iq4_xs", 8, 32, false, iq4_xs}, {"mxfp4", 5, 32, false, mxfp4},
     {"nvfp4", 5, 16, false, nvfp4},   {"tq1_0", 2, 256, false, tq1_0},
-    {"tq2_0", 2, 256, false, tq2_0},
+    {"tq2_0", 3, 256, false, tq2_0},
 };
 
 } // namespace
