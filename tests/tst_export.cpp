@@ -107,8 +107,7 @@ std::shared_ptr<Checkpoint> quantized(const fs::path& path,
       QTest::qFail(scheme.error().text().c_str(), __FILE__, __LINE__);
       return model;
     }
-    const FloatView view{module.weight.scheme.float_type, module.weight.rows, module.weight.cols,
-                         module.weight.codes};
+    const FloatView view = module.weight.floats();
     auto made = find_method("rtn")->quantize(
         {view, *scheme, Json::object(), "minmax", {}, *compute, feedback, module.name});
     if (!made.ok()) {
@@ -687,8 +686,7 @@ void TestExport::gguf_same_bytes_as_llama_cpp() {
   for (auto& module : model->modules) { // llama-quantize Q8_0 codes every matrix
     if (module.shape.size() != 2)
       continue;
-    const FloatView view{module.weight.scheme.float_type, module.weight.rows, module.weight.cols,
-                         module.weight.codes};
+    const FloatView view = module.weight.floats();
     const auto scheme = *parse_scheme("q8_0");
     auto made = find_method("rtn")->quantize(
         {view, scheme, Json::object(), "minmax", {}, *compute, feedback, module.name});
