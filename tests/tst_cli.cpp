@@ -80,8 +80,7 @@ class TestCli : public QObject {
 
   void notYetAvailable() {
     for (const QStringList& arguments :
-         {QStringList{"generate", demo, "--prompt", "a", "--chat"},
-          {"quantize", demo, "-o", path("x"), "--resume"},
+         {QStringList{"quantize", demo, "-o", path("x"), "--resume"},
           {"quantize", demo, "-o", path("x"), "--memory-cap", "1G"}}) {
       const Run result = run(arguments);
       QCOMPARE(result.code, 2);

@@ -99,6 +99,7 @@ struct GenerateOptions {
   SamplingOptions sampling;
   int logprobs = 0; ///< K likeliest per step, prompt included; 0 = none
   bool stop_at_eos = true;
+  std::vector<std::int32_t> stop; ///< with stop_at_eos: more tokens that end the text
   std::function<void(const GenerateStep&)> on_token; ///< new tokens, as they come
 };
 struct GenerateResult {

@@ -144,7 +144,9 @@ Result<GenerateResult> generate(Engine& engine, const GenerateOptions& options,
         out.steps.push_back(std::move(step));
     }
     feedback.advance(1);
-    if (options.stop_at_eos && ends_text(engine, id)) {
+    const bool stops =
+        std::find(options.stop.begin(), options.stop.end(), id) != options.stop.end();
+    if (options.stop_at_eos && (stops || ends_text(engine, id))) {
       out.stop_reason = "eos";
       break;
     }

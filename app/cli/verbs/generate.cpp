@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "app/cli/verb.h"
+#include "app/cli/chat_options.h"
 
 #include "core/engine/engine.h"
 #include "core/job/memory.h"
@@ -11,23 +11,39 @@ namespace bitlathe {
 
 namespace {
 
-Result<std::vector<std::int32_t>> prompt_ids(const Invocation& invocation,
-                                             const Checkpoint& model) {
+Result<void> check_options(const Invocation& invocation) {
+  const bool chat = invocation.has("chat");
+  if (chat && invocation.has("ids"))
+    return usage_error("--chat renders text; it does not go with --ids");
+  for (const char* option : {"system", "messages", "chat-template", "chat-template-kwargs"})
+    if (!chat && invocation.has(option))
+      return usage_error("--" + std::string(option) + " goes with --chat");
+  if (invocation.has("messages") && (invocation.has("prompt") || invocation.has("text")))
+    return usage_error("--messages holds the whole conversation; leave --prompt and --text out");
+  if (!invocation.has("prompt") && !invocation.has("text") && !invocation.has("ids") &&
+      !invocation.has("messages"))
+    return usage_error("generate needs --prompt TEXT, --text FILE or --ids FILE" +
+                       std::string(chat ? ", or --messages FILE" : ""));
+  return {};
+}
+
+/// The ids to continue, and with --chat the tokens that end a turn.
+Result<ChatPrompt> prompt_of(const Invocation& invocation, const Checkpoint& model) {
   TRY_ASSIGN(auto ids, given_ids(invocation));
   if (ids)
-    return std::move(*ids);
+    return ChatPrompt{{}, std::move(*ids), {}};
   std::string text = invocation.text("prompt");
   if (invocation.has("text")) {
     TRY_ASSIGN(text, read_text_file(invocation.text("text")));
-  } else if (!invocation.has("prompt")) {
-    return usage_error("generate needs --prompt TEXT, --text FILE or --ids FILE");
   }
+  if (invocation.has("chat"))
+    return chat_prompt_of(invocation, model, invocation.text("messages"), text);
   if (!model.tokenizer)
     return Error{"unsupported",
                  "The model has no usable tokenizer (" + model.tokenizer_problem +
                      "); pass --ids FILE",
                  model.path.string()};
-  return model.tokenizer->encode(text);
+  return ChatPrompt{text, model.tokenizer->encode(text), {}};
 }
 
 OrderedJson step_json(const GenerateStep& step) {
@@ -58,8 +74,11 @@ Result<OrderedJson> run(Invocation& invocation) {
   if (invocation.has("kv")) {
     TRY_ASSIGN(engine_options.kv, parse_kv(invocation.text("kv")));
   }
+  TRY(check_options(invocation));
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
-  TRY_ASSIGN(options.prompt, prompt_ids(invocation, *model));
+  TRY_ASSIGN(const ChatPrompt prompt, prompt_of(invocation, *model));
+  options.prompt = prompt.ids;
+  options.stop = prompt.stop;
   TRY_ASSIGN(Compute * compute, invocation.compute());
   TRY_ASSIGN(const auto engine, Engine::create(model, *compute, engine_options));
   TRY_ASSIGN(const GenerateResult result, generate(*engine, options, invocation.feedback));
@@ -74,6 +93,10 @@ Result<OrderedJson> run(Invocation& invocation) {
     json["text"] = text;
   } else {
     json["text"] = nullptr;
+  }
+  if (invocation.has("chat")) {
+    json["rendered"] = prompt.text;
+    json["stop_tokens"] = prompt.stop;
   }
   json["tokens"] = result.tokens;
   json["prompt_tokens"] = result.prompt;
@@ -115,7 +138,11 @@ constexpr VerbOption options[] = {
     {"logprobs", "K", "The K likeliest tokens of every step, prompt included."},
     {"kv", "K[,V]", "KV cache schemes: f16, f32, int8, int4, q8_0, q4_0, f8_e4m3."},
     {"ignore-eos", "", "Go on past the end-of-text token."},
-    {"chat", "", "Apply the model's chat template.", false, true},
+    {"chat", "", "The prompt is a message to the model: apply its chat template."},
+    {"system", "TEXT", "With --chat: what the model is told before the first message."},
+    {"messages", "FILE", "With --chat: a conversation as JSON, a list of messages or an object."},
+    {"chat-template", "FILE", "With --chat: a Jinja template instead of the model's own."},
+    {"chat-template-kwargs", "JSON", "With --chat: variables of the template, as an object."},
 };
 
 } // namespace

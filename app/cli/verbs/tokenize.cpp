@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "app/cli/verb.h"
+#include "app/cli/chat_options.h"
 
 #include "core/text/tokenizer.h"
 
@@ -10,14 +10,23 @@ namespace bitlathe {
 
 namespace {
 
-/// A model's tokenizer; a folder or file that holds nothing else will do.
-Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const std::string& path) {
+/// A model with a tokenizer; a folder or file that holds nothing else will do.
+Result<std::shared_ptr<const Checkpoint>> open_tokenizer(const std::string& path) {
   const auto model = open_model(path);
   if (model && (*model)->tokenizer)
-    return (*model)->tokenizer;
+    return model;
   auto alone = Tokenizer::from_folder(path);
-  if (alone)
-    return alone;
+  if (alone) {
+    const auto bare = std::make_shared<Checkpoint>();
+    bare->path = path;
+    bare->tokenizer = std::move(*alone);
+    std::error_code failed;
+    for (const char* name : {"tokenizer_config.json", "special_tokens_map.json",
+                             "generation_config.json", "chat_template.jinja", "chat_template.json"})
+      if (fs::is_regular_file(bare->path / name, failed))
+        bare->side_files.push_back(bare->path / name);
+    return std::shared_ptr<const Checkpoint>(bare);
+  }
   if (!model)
     return alone.error().code == "not-found" ? model.error() : alone.error();
   return Error{"unsupported", "The model has no usable tokenizer: " + (*model)->tokenizer_problem,
@@ -25,9 +34,24 @@ Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const std::string& path)
 }
 
 Result<OrderedJson> run(Invocation& invocation) {
-  if (!invocation.has("text") && !invocation.has("prompt"))
-    return usage_error("tokenize needs --text FILE or --prompt TEXT");
-  TRY_ASSIGN(const auto tokenizer, open_tokenizer(invocation.arguments[0]));
+  const bool chat = invocation.has("chat");
+  if (!invocation.has("text") && !invocation.has("prompt") && !chat)
+    return usage_error("tokenize needs --text FILE, --prompt TEXT or --chat FILE");
+  if (chat && (invocation.has("text") || invocation.has("prompt")))
+    return usage_error("--chat holds the whole conversation; leave --text and --prompt out");
+  if (!chat && (invocation.has("chat-template") || invocation.has("chat-template-kwargs")))
+    return usage_error("--chat-template and --chat-template-kwargs go with --chat");
+  TRY_ASSIGN(const auto model, open_tokenizer(invocation.arguments[0]));
+  const auto tokenizer = model->tokenizer;
+  if (chat) {
+    TRY_ASSIGN(const ChatPrompt prompt,
+               chat_prompt_of(invocation, *model, invocation.text("chat"), {}));
+    OrderedJson json;
+    json["rendered"] = prompt.text;
+    json["ids"] = prompt.ids;
+    json["stop_tokens"] = prompt.stop;
+    return json;
+  }
   std::string text = invocation.text("prompt");
   if (invocation.has("text")) {
     TRY_ASSIGN(text, read_text_file(invocation.text("text")));
@@ -46,13 +70,20 @@ Result<OrderedJson> run(Invocation& invocation) {
   return json;
 }
 
-void show(const OrderedJson& json, std::ostream& out) { out << json["ids"].dump() << '\n'; }
+void show(const OrderedJson& json, std::ostream& out) {
+  if (json.contains("rendered"))
+    out << json["rendered"].get<std::string>() << "\n\n";
+  out << json["ids"].dump() << '\n';
+}
 
 constexpr VerbOption options[] = {
     {"text", "FILE", "Text to tokenize, the whole file."},
     {"prompt", "TEXT", "Text to tokenize."},
     {"no-special", "", "Do not add the special tokens that the tokenizer adds."},
     {"parse-special", "", "Recognise the text of special tokens in the input."},
+    {"chat", "FILE", "A conversation as JSON, through the model's chat template."},
+    {"chat-template", "FILE", "With --chat: a Jinja template instead of the model's own."},
+    {"chat-template-kwargs", "JSON", "With --chat: variables of the template, as an object."},
 };
 
 } // namespace
