@@ -42,6 +42,8 @@ struct ChatTemplate {
 };
 Result<ChatTemplate> find_chat_template(const Checkpoint& checkpoint, bool tools = false);
 bool has_chat_template(const Checkpoint& checkpoint);
+/// The same without reading a file, for threads that must not wait: a file may turn out empty.
+bool seems_to_have_chat_template(const Checkpoint& checkpoint);
 
 /// What the template may write for "bos_token" and so on; tokens the model does not name are
 /// missing.

@@ -130,6 +130,13 @@ Result<ChatTemplate> find_chat_template(const Checkpoint& checkpoint, bool tools
 
 bool has_chat_template(const Checkpoint& checkpoint) { return find_chat_template(checkpoint).ok(); }
 
+bool seems_to_have_chat_template(const Checkpoint& checkpoint) {
+  return (checkpoint.tokenizer && !checkpoint.tokenizer->chat_template().empty()) ||
+         side_file(checkpoint, "chat_template.jinja") ||
+         side_file(checkpoint, "chat_template.json") ||
+         find(checkpoint.gguf, "tokenizer.chat_template");
+}
+
 std::map<std::string, std::string> chat_special_tokens(const Checkpoint& checkpoint) {
   std::map<std::string, std::string> out;
   const Json config = read_config(checkpoint, "tokenizer_config.json");

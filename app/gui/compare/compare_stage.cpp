@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/compare/compare_stage.h"
 
+#include "app/gui/compare/chat_row.h"
 #include "app/gui/compare/contender_pane.h"
 #include "app/gui/compare/divergence.h"
 #include "app/gui/compare/top_tokens.h"
@@ -106,6 +107,10 @@ CompareStage::CompareStage(Workbench& workbench, QWidget* parent)
     panes_[side]->setDifference({}, false);
     panes_[side]->show(generation);
   });
+  connect(runner_, &GenerationRunner::promptRendered, this, [this](int side) {
+    if (side < panes_.size())
+      panes_[side]->view()->setPrompt(runner_->sides()[side].rendered);
+  });
   connect(runner_, &GenerationRunner::tokensCame, this, [this](int side, qsizetype from) {
     if (side >= panes_.size())
       return;
@@ -178,14 +183,16 @@ QWidget* CompareStage::buildPrompt() {
   connect(add_, &QPushButton::clicked, this, &CompareStage::addContender);
   pick->addWidget(add_);
   column->addLayout(pick);
+  chat_ = new ChatRow(card);
+  connect(chat_, &ChatRow::changed, this, &CompareStage::refreshButtons);
+  connect(chat_, &ChatRow::changed, this, &CompareStage::keepState);
+  column->addWidget(chat_);
 
   auto* middle = new QHBoxLayout;
   middle->setSpacing(space::s);
   prompt_ = new QPlainTextEdit(card);
   prompt_->setPlaceholderText(tr("Write a prompt, or choose one above"));
   prompt_->setAccessibleName(tr("Prompt"));
-  prompt_->setToolTip(
-      tr("What every model continues; special-token text is tokenized as plain text"));
   prompt_->setTabChangesFocus(true);
   const int height = QFontMetrics(prompt_->font()).lineSpacing() * 3 + 16;
   prompt_->setFixedHeight(height);
@@ -311,6 +318,10 @@ void CompareStage::refreshButtons() {
   runSet_->setEnabled(!panes_.isEmpty() && !prompts_.isEmpty() && !busy);
   stop_->setEnabled(busy);
   transcript_->setEnabled(!transcripts_.isEmpty());
+  prompt_->setToolTip(
+      chat_->shown().on
+          ? tr("A message to every model, put into its own chat template")
+          : tr("What every model continues; special-token text is tokenized as plain text"));
   add_->setEnabled(workbench_.contenders().size() < most_contenders && !panes_.isEmpty());
   summary_->setText(setSummary());
   summary_->setToolTip(summary_->text());
@@ -345,6 +356,7 @@ void CompareStage::rebuildPanes() {
     connect(pane->view(), &TokenView::picked, this, &CompareStage::setCurrent);
     panes_.push_back(pane);
   }
+  chat_->setContenders(contenders);
   const int count = int(panes_.size());
   const int across = count == 4 ? 2 : std::max(2, count);
   for (int i = 0; i < count; ++i)
@@ -461,6 +473,7 @@ void CompareStage::refreshDetail() {
 
 void CompareStage::setPrompt(const QString& prompt) { prompt_->setPlainText(prompt); }
 void CompareStage::setMaxNew(int tokens) { maxNew_->setValue(tokens); }
+void CompareStage::setChat(bool on, const QString& system) { chat_->set(on, system); }
 
 void CompareStage::run() {
   const QList<Contender> contenders = workbench_.contenders().mid(0, most_contenders);
@@ -469,7 +482,8 @@ void CompareStage::run() {
   divergences_.fill(-1, contenders.size());
   current_ = under_ = -1;
   constexpr int alternatives = 6;
-  runner_->start(contenders, prompt_->toPlainText(), sampling(), alternatives);
+  ran_ = chat_->shown();
+  runner_->start(contenders, prompt_->toPlainText(), sampling(), alternatives, ran_);
   refreshDetail();
   refreshButtons();
   keepState();
@@ -508,9 +522,12 @@ void CompareStage::runFinished() {
     Transcript transcript;
     transcript.model = QString::fromStdString(workbench_.checkpoint()->name);
     transcript.prompt = sides.first().prompt;
+    transcript.chat = ran_;
     transcript.sampling = sampling();
     transcript.sides = sides;
-    transcripts_.removeIf([&](const Transcript& old) { return old.prompt == transcript.prompt; });
+    transcripts_.removeIf([&](const Transcript& old) {
+      return old.prompt == transcript.prompt && old.chat == transcript.chat;
+    });
     transcripts_.push_back(transcript);
   }
   const bool complete = sides.size() > 1 && sides[0].finished() && sides[1].finished();
@@ -715,6 +732,8 @@ void CompareStage::keepState() {
     return;
   const SamplingShown s = sampling();
   workbench_.setStageState(stage_key, {{"prompt", prompt_->toPlainText().toStdString()},
+                                       {"chat", chat_->wanted()},
+                                       {"system", chat_->system().toStdString()},
                                        {"prompts", promptsName_.toStdString()},
                                        {"temperature", s.temperature},
                                        {"top_k", s.topK},
@@ -741,6 +760,8 @@ void CompareStage::restoreState() {
     return it != kept.end() && it->is_number() ? it->get<double>() : otherwise;
   };
   setPrompt(text("prompt"));
+  const auto chat = kept.find("chat");
+  setChat(chat != kept.end() && chat->is_boolean() && chat->get<bool>(), text("system"));
   temperature_->setValue(number("temperature", 0));
   topK_->setValue(int(number("top_k", 0)));
   topP_->setValue(number("top_p", 1));

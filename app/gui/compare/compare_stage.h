@@ -23,6 +23,7 @@ namespace bitlathe::gui {
 
 class Banner;
 class Card;
+class ChatRow;
 class ContenderPane;
 class EmptyState;
 class Evidence;
@@ -44,6 +45,7 @@ class CompareStage : public QWidget {
   const QList<Generation>& sides() const { return runner_->sides(); }
   void setPrompt(const QString& prompt);
   void setMaxNew(int tokens);
+  void setChat(bool on, const QString& system = {});
   void loadPrompts(const QString& path); ///< read beside the window, then offered
   /// Runs the first prompts of the set, as soon as one has been read; the first comes last.
   void rehearse(int prompts);
@@ -83,6 +85,7 @@ class CompareStage : public QWidget {
   QList<int> queue_; ///< prompts of the set still to run
   QList<Transcript> transcripts_;
   QList<qsizetype> divergences_; ///< by side
+  ChatShown ran_;                ///< of the run that is shown
   qsizetype current_ = -1, under_ = -1;
   int setWanted_ = -1;
   bool restoring_ = false;
@@ -91,6 +94,7 @@ class CompareStage : public QWidget {
   EmptyState* empty_;
   Banner* banner_;
   QComboBox* promptBox_;
+  ChatRow* chat_;
   QPlainTextEdit* prompt_;
   QDoubleSpinBox *temperature_, *topP_;
   QSpinBox *topK_, *seed_, *maxNew_;

@@ -83,6 +83,11 @@ QString transcriptMarkdown(const QList<Transcript>& transcripts) {
   QString out = QStringLiteral("# Side by side\n");
   for (const Transcript& t : transcripts) {
     out += QStringLiteral("\n## Prompt\n\n") + fenced(t.prompt);
+    if (t.chat.on)
+      out += QStringLiteral("\nA message in each model's own chat template%1\n")
+                 .arg(t.chat.system.isEmpty() ? QStringLiteral(".")
+                                              : QStringLiteral(", with this system prompt:\n\n") +
+                                                    fenced(t.chat.system));
     out += QStringLiteral("\nModel %1; temperature %2, top-k %3, top-p %4, seed %5, at most %6 new "
                           "tokens.\n")
                .arg(t.model)
@@ -141,6 +146,8 @@ QByteArray transcriptJson(const QList<Transcript>& transcripts) {
                       {"prompt_tokens", qint64(side.promptTokens)},
                       {"seconds", side.seconds},
                       {"tokens_per_second", side.tokensPerSecond()}};
+      if (t.chat.on)
+        one["rendered"] = side.rendered;
       if (!side.stopReason.isEmpty())
         one["stop_reason"] = side.stopReason;
       if (!side.problem.isEmpty())
@@ -154,6 +161,8 @@ QByteArray transcriptJson(const QList<Transcript>& transcripts) {
     }
     list.append(QJsonObject{{"model", t.model},
                             {"prompt", t.prompt},
+                            {"chat", t.chat.on},
+                            {"system", t.chat.system},
                             {"sampling", QJsonObject{{"temperature", t.sampling.temperature},
                                                      {"top_k", t.sampling.topK},
                                                      {"top_p", t.sampling.topP},

@@ -26,6 +26,13 @@ struct ShownToken {
   QList<Alternative> top; ///< likeliest first; empty when not asked for
 };
 
+/// The prompt as a message in a conversation.
+struct ChatShown {
+  bool on = false;
+  QString system;
+  bool operator==(const ChatShown& other) const = default;
+};
+
 enum class GenerationState { idle, waiting, running, done, stopped, failed };
 
 struct Generation {
@@ -35,6 +42,7 @@ struct Generation {
   QString problem;    ///< why it failed or cannot run
   QString stopReason; ///< "eos", "length", "context"
   QString prompt;
+  QString rendered;         ///< in a conversation: the prompt as the model's template makes it
   QList<ShownToken> tokens; ///< new ones only
   double promptSeconds = 0, seconds = 0;
   qsizetype promptTokens = 0;
@@ -54,6 +62,7 @@ struct SamplingShown {
 /// What is kept of one run of all contenders on one prompt.
 struct Transcript {
   QString model, prompt;
+  ChatShown chat;
   SamplingShown sampling;
   QList<Generation> sides; ///< reference first
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/compare/generation_runner.h"
 
+#include "core/chat/chat.h"
 #include "core/text/tokenizer.h"
 
 #include <chrono>
@@ -13,6 +14,7 @@ namespace bitlathe::gui {
 struct GenerationRunner::Stream {
   std::mutex mutex;
   std::vector<GenerateStep> fresh; ///< under mutex
+  std::string rendered;            ///< under mutex
   std::shared_ptr<const Tokenizer> tokenizer;
   Utf8Stream utf8; ///< GUI thread
   std::atomic<bool> started{false};
@@ -76,7 +78,7 @@ QString GenerationRunner::problemOf(const Contender& contender) {
 }
 
 void GenerationRunner::start(const QList<Contender>& contenders, const QString& prompt,
-                             const SamplingShown& sampling, int logprobs) {
+                             const SamplingShown& sampling, int logprobs, const ChatShown& chat) {
   stop();
   ++run_;
   announced_ = false;
@@ -113,12 +115,21 @@ void GenerationRunner::start(const QList<Contender>& contenders, const QString& 
     options.logprobs = logprobs;
     jobs_.back() = workbench_.engine().run<GenerateResult>(
         QStringLiteral("generate:%1").arg(side), tr("Generate with %1").arg(contender.title), this,
-        [cache = cache_, checkpoint = contender.checkpoint, wanted, stream, options,
+        [cache = cache_, checkpoint = contender.checkpoint, wanted, stream, options, chat,
          text = prompt.toStdString()](Feedback& feedback,
                                       Compute& compute) mutable -> Result<GenerateResult> {
+          if (chat.on) { // first, because it may refuse
+            TRY_ASSIGN(ChatPrompt made,
+                       chat_prompt(*checkpoint, chat_messages(text, chat.system.toStdString())));
+            options.prompt = std::move(made.ids);
+            options.stop = std::move(made.stop);
+            const std::lock_guard lock(stream->mutex);
+            stream->rendered = std::move(made.text);
+          } else {
+            options.prompt = checkpoint->tokenizer->encode(text);
+          }
           feedback.set_step("loading weights");
           TRY_ASSIGN(Engine * engine, cache->get(checkpoint, compute, wanted));
-          options.prompt = checkpoint->tokenizer->encode(text);
           if (options.prompt.empty() && checkpoint->tokenizer->bos() >= 0)
             options.prompt.push_back(checkpoint->tokenizer->bos());
           if (options.prompt.empty())
@@ -170,9 +181,15 @@ void GenerationRunner::poll() {
     Stream& stream = *streams_[side];
     Generation& generation = sides_[side];
     std::vector<GenerateStep> fresh;
+    std::string rendered;
     {
       const std::lock_guard lock(stream.mutex);
       fresh.swap(stream.fresh);
+      rendered.swap(stream.rendered);
+    }
+    if (!rendered.empty()) {
+      generation.rendered = QString::fromStdString(rendered);
+      Q_EMIT promptRendered(side);
     }
     bool changed = false;
     if (generation.state == GenerationState::waiting && stream.started) {

@@ -20,7 +20,7 @@ class GenerationRunner : public QObject {
 
   /// Starts over with these contenders; what ran before is stopped.
   void start(const QList<Contender>& contenders, const QString& prompt,
-             const SamplingShown& sampling, int logprobs);
+             const SamplingShown& sampling, int logprobs, const ChatShown& chat = {});
   void stop();
   void clear(); ///< stops and forgets the sides
   bool running() const;
@@ -30,6 +30,7 @@ class GenerationRunner : public QObject {
 
  Q_SIGNALS:
   void sideReset(int side);                  ///< a new run began
+  void promptRendered(int side);             ///< a chat template has made the prompt
   void tokensCame(int side, qsizetype from); ///< tokens [from, end) are new
   void sideChanged(int side);                ///< state or figures
   void finished();                           ///< nothing runs or waits any more

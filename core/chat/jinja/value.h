@@ -37,7 +37,7 @@ class Budget {
   /// Before this many bytes are made.
   void bytes(std::uint64_t count) {
     if (count > bytes_)
-      fail("The template makes too much text (more than 256 MiB)");
+      fail("The template makes too much text (more than 128 MiB)");
     bytes_ -= count;
     step(count / 512);
   }
@@ -49,7 +49,7 @@ class Budget {
   void scan(std::uint64_t count) { step(count / 512); } ///< reading text
 
  private:
-  std::uint64_t steps_ = 20'000'000, bytes_ = std::uint64_t(256) << 20;
+  std::uint64_t steps_ = 20'000'000, bytes_ = std::uint64_t(128) << 20;
 };
 
 class Value;
