@@ -2,35 +2,20 @@
 // Where models keep their chat template, the texts of their special tokens and the tokens that end
 // a turn.
 #include "core/chat/chat.h"
+#include "core/io/files.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <sstream>
 
 namespace bitlathe {
 namespace {
-
-constexpr std::uintmax_t largest_file = std::uintmax_t(64) << 20;
 
 std::optional<fs::path> side_file(const Checkpoint& checkpoint, std::string_view name) {
   for (const fs::path& file : checkpoint.side_files)
     if (file.filename() == name)
       return file;
   return std::nullopt;
-}
-
-Result<std::string> read_text(const fs::path& path) {
-  std::error_code failed;
-  const auto size = fs::file_size(path, failed);
-  if (failed || size > largest_file)
-    return Error{"bad-file", "The file cannot be read or is too large", path.string()};
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream out;
-  if (size > 0 && (!in || !(out << in.rdbuf())))
-    return Error{"io", "Cannot read the file", path.string()};
-  return std::move(out).str();
 }
 
 Json read_config(const Checkpoint& checkpoint, std::string_view name) {
@@ -48,6 +33,10 @@ Result<Templates> from_json(const Json& entry, const std::string& where) {
   Templates out;
   if (entry.is_string()) {
     out.push_back({"default", {entry.get<std::string>(), where}});
+  } else if (entry.is_object()) { // names to texts
+    for (const auto& [name, text] : entry.items())
+      if (text.is_string())
+        out.push_back({name, {text.get<std::string>(), where + ", template " + name}});
   } else if (entry.is_array()) {
     for (const Json& one : entry) {
       if (!one.is_object())
@@ -65,13 +54,13 @@ Result<Templates> from_json(const Json& entry, const std::string& where) {
 Result<Templates> from_folder(const Checkpoint& checkpoint) {
   Templates out;
   if (const auto file = side_file(checkpoint, "chat_template.jinja")) {
-    TRY_ASSIGN(std::string text, read_text(*file));
+    TRY_ASSIGN(std::string text, read_file(*file));
     out.push_back({"default", {std::move(text), file->string()}});
     std::error_code failed;
     const fs::path more = file->parent_path() / "additional_chat_templates";
     for (fs::directory_iterator it(more, failed), end; !failed && it != end; it.increment(failed))
       if (it->path().extension() == ".jinja") {
-        TRY_ASSIGN(std::string other, read_text(it->path()));
+        TRY_ASSIGN(std::string other, read_file(it->path()));
         out.push_back({it->path().stem().string(), {std::move(other), it->path().string()}});
       }
     return out;
