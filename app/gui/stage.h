@@ -24,6 +24,7 @@ enum class TreeColumn {
   size,    ///< bytes in the checkpoint
   planned, ///< bytes the plan predicts
   error,   ///< bar: error of what is stored (SQNR), once there is a result
+  second,  ///< bar: error of a second checkpoint against the first, shown while there is one
   count_
 };
 

@@ -15,6 +15,7 @@ QDockWidget { color: @muted; }
 QDockWidget::title { background: @panel; padding: 6px 8px; border-bottom: 1px solid @border; }
 QWidget[role="panel"] { background: @panel; }
 QFrame[role="card"] { background: @raised; border: 1px solid @border; border-radius: 8px; }
+QFrame[role="drop"] { background: @raised; border: 2px dashed @border; border-radius: 10px; }
 QFrame[role="strip"] { background: @panel; border-top: 1px solid @border; }
 QFrame[role="header"] { background: @panel; border-bottom: 1px solid @border; }
 QFrame[role="banner-error"] { background: @errorwash; border: 1px solid @error; border-radius: 6px; }

@@ -100,6 +100,8 @@ void Workbench::Impl::reset() {
     incoming_compare.reset();
   }
   extra.clear();
+  second.reset();
+  matcher.reset();
   compare.reset();
   exports.clear();
   session_path.clear();
@@ -115,6 +117,8 @@ void Workbench::Impl::adopt(OpenedThing thing) {
   statistics = thing.statistics;
   statistics_path = thing.statistics_path;
   extra = thing.extra;
+  second = thing.second;
+  matcher = thing.matcher;
   stages = std::move(thing.stages);
   run = thing.run;
   if (run) {
@@ -138,6 +142,7 @@ void Workbench::Impl::adopt(OpenedThing thing) {
   Q_EMIT owner->statisticsChanged();
   Q_EMIT owner->resultsChanged();
   Q_EMIT owner->contendersChanged();
+  Q_EMIT owner->secondChanged();
   Q_EMIT owner->compareChanged();
   Q_EMIT owner->modifiedChanged();
   for (const auto& note : checkpoint->notes)

@@ -81,6 +81,14 @@ class Workbench : public QObject {
   void addContender(const QString& path); ///< opens another checkpoint to compare with
   void removeContender(int index);
 
+  /// A second checkpoint to look at beside the first, whatever its format: someone else's
+  /// quantization, or the original of this one. nullptr when there is none.
+  const std::shared_ptr<const Checkpoint>& second() const;
+  void openSecond(const QString& path); ///< reports through secondChanged() or message()
+  void closeSecond();
+  /// Its module that corresponds to one of the first; nullptr when there is none.
+  const Module* secondModule(const QString& module) const;
+
   const CompareReport* compareReport() const;
   void startCompare(const QString& text, qint64 context,
                     qint64 chunks); ///< text: content, not a path
@@ -115,6 +123,7 @@ class Workbench : public QObject {
   void moduleFinished(int index); ///< index into moduleResults(); batched
   void resultsChanged();          ///< run finished, failed, cancelled, or results dropped
   void contendersChanged();
+  void secondChanged();
   void compareChanged();                                          ///< running figures too
   void exportFinished(const QString& path, const QString& error); ///< error empty on success
   void modifiedChanged();

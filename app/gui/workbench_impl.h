@@ -3,6 +3,7 @@
 #pragma once
 
 #include "app/gui/workbench.h"
+#include "core/eval/weight_compare.h"
 
 #include <map>
 #include <mutex>
@@ -30,6 +31,8 @@ struct OpenedThing {
   QString statistics_path;
   QStringList selection;
   QList<Contender> extra;
+  CheckpointPtr second;
+  std::shared_ptr<const ModuleMatcher> matcher;
   std::shared_ptr<CompareReport> compare;
   std::map<QString, Json> stages;
   std::vector<std::string> notes;
@@ -59,6 +62,8 @@ struct Workbench::Impl {
   std::vector<ModuleResult> incoming; ///< from the job's thread, under incoming_mutex
 
   QList<Contender> extra;
+  CheckpointPtr second;
+  std::shared_ptr<const ModuleMatcher> matcher; ///< of the first's modules to the second's
   std::optional<CompareReport> compare;
   std::optional<CompareReport> incoming_compare; ///< under incoming_mutex
   bool comparing = false;

@@ -255,6 +255,64 @@ void Workbench::removeContender(int index) {
   Q_EMIT contendersChanged();
 }
 
+const CheckpointPtr& Workbench::second() const { return impl_->second; }
+
+void Workbench::openSecond(const QString& path) {
+  if (!impl_->checkpoint)
+    return;
+  struct Second {
+    CheckpointPtr checkpoint;
+    std::shared_ptr<const ModuleMatcher> matcher;
+  };
+  const QString where = QFileInfo(path).absoluteFilePath();
+  impl_->engine.run<Second>(
+      QStringLiteral("second"), tr("Opening %1").arg(QFileInfo(where).fileName()), this,
+      [where, first = impl_->checkpoint](Feedback&, Compute&) -> Result<Second> {
+        Second out;
+        TRY_ASSIGN(out.checkpoint, open_checkpoint(where.toStdString()));
+        out.matcher = std::make_shared<const ModuleMatcher>(*first, *out.checkpoint);
+        return out;
+      },
+      impl_->whileOpen<Second>([this](Result<Second> opened_second) {
+        if (!opened_second) {
+          if (!opened_second.error().cancelled())
+            say_failure(this, opened_second.error());
+          return;
+        }
+        impl_->second = std::move(opened_second->checkpoint);
+        impl_->matcher = std::move(opened_second->matcher);
+        impl_->touch();
+        Q_EMIT secondChanged();
+        for (const auto& note : impl_->second->notes)
+          Q_EMIT message(int(LogLevel::info), QString::fromStdString(note));
+        const auto left = impl_->matcher->left_over().size();
+        if (left == impl_->second->modules.size())
+          Q_EMIT message(int(LogLevel::warning),
+                         tr("No module of %1 corresponds to one of %2.")
+                             .arg(QString::fromStdString(impl_->second->name),
+                                  QString::fromStdString(impl_->checkpoint->name)));
+        else if (left > 0)
+          Q_EMIT message(int(LogLevel::info),
+                         tr("%n modules of the second checkpoint correspond to none of the first",
+                            nullptr, int(left)));
+      }));
+}
+
+void Workbench::closeSecond() {
+  if (!impl_->second)
+    return;
+  impl_->second.reset();
+  impl_->matcher.reset();
+  impl_->touch();
+  Q_EMIT secondChanged();
+}
+
+const Module* Workbench::secondModule(const QString& module) const {
+  const Module* first =
+      impl_->matcher ? impl_->checkpoint->find_module(module.toStdString()) : nullptr;
+  return first ? impl_->matcher->find(*first) : nullptr;
+}
+
 const CompareReport* Workbench::compareReport() const {
   return impl_->compare ? &*impl_->compare : nullptr;
 }

@@ -106,6 +106,16 @@ Result<OpenedThing> open_session(const fs::path& path) {
     else
       out.notes.push_back("A compared model cannot be opened: " + opened.error().text());
   }
+  TRY_ASSIGN(const std::string second, json_string_or(json, "second", "", where));
+  if (!second.empty()) {
+    auto opened = open_checkpoint(second);
+    if (opened) {
+      out.second = *opened;
+      out.matcher = std::make_shared<const ModuleMatcher>(*out.checkpoint, *out.second);
+    } else {
+      out.notes.push_back("The second checkpoint cannot be opened: " + opened.error().text());
+    }
+  }
   if (const auto compare = json.find("compare"); compare != json.end() && compare->is_object())
     out.compare = std::make_shared<CompareReport>(compareFromJson(*compare));
   if (const auto stages = json.find("stages"); stages != json.end() && stages->is_object())
@@ -234,6 +244,8 @@ bool Workbench::saveSession(const QString& path, QString* error) {
   json["contenders"] = OrderedJson::array();
   for (const auto& other : impl_->extra)
     json["contenders"].push_back(fs::absolute(other.checkpoint->path).string());
+  if (impl_->second)
+    json["second"] = fs::absolute(impl_->second->path).string();
   if (impl_->compare && !impl_->comparing)
     json["compare"] = compareToJson(*impl_->compare);
   json["stages"] = OrderedJson::object();

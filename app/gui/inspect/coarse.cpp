@@ -10,9 +10,13 @@ namespace bitlathe::gui {
 Result<Histogram> coarse_histogram(const Module& module, int bins, std::int64_t values,
                                    Compute& compute, Feedback& feedback) {
   const QTensor& weight = module.weight;
-  if (weight.scheme.quantized || weight.rows < 1 || weight.cols < 1)
-    return Error{"unsupported", "Only plain float weights have a coarse picture", module.name};
-  FloatView all = weight.floats();
+  if (!weight.scheme.family || weight.rows < 1 || weight.cols < 1)
+    return Error{"unsupported", "The weight has no values to look at", module.name};
+  FloatView all;
+  all.rows = weight.rows;
+  all.cols = weight.cols;
+  if (!weight.scheme.quantized)
+    all = weight.floats();
   // A sample of stored rows, whichever way the matrix is stored.
   if (weight.by_columns)
     std::swap(all.rows, all.cols);
@@ -20,26 +24,34 @@ Result<Histogram> coarse_histogram(const Module& module, int bins, std::int64_t 
   const std::int64_t rows = std::clamp<std::int64_t>(values / all.cols, 1, all.rows);
   const std::int64_t runs = std::min(rows, most_runs);
   const std::int64_t per_run = rows / runs;
+  std::vector<float> decoded; // of packed weights; plain ones are looked at where they are
+  if (weight.scheme.quantized)
+    decoded.resize(std::size_t(runs * per_run * all.cols));
   std::vector<FloatView> views;
-  for (std::int64_t i = 0; i < runs; ++i)
-    views.push_back(
-        all.slice(i * (all.rows - per_run) / std::max<std::int64_t>(runs - 1, 1), per_run));
-  Moments moments;
-  for (const auto& view : views) {
-    TRY_ASSIGN(const Moments part, compute.moments(view, &feedback));
-    moments.add(part);
+  for (std::int64_t i = 0; i < runs; ++i) {
+    const std::int64_t row = i * (all.rows - per_run) / std::max<std::int64_t>(runs - 1, 1);
+    if (!weight.scheme.quantized) {
+      views.push_back(all.slice(row, per_run));
+      continue;
+    }
+    const auto part = std::span(decoded).subspan(std::size_t(i * per_run * all.cols),
+                                                 std::size_t(per_run * all.cols));
+    TRY(compute.decode(weight.view(), row, per_run, part, &feedback));
+    views.push_back({FloatType::f32, per_run, all.cols, std::as_bytes(part)});
   }
   Histogram histogram;
-  const float lo = moments.min, hi = std::max(moments.max, moments.min + 1e-6f);
-  std::vector<std::uint64_t> counts(std::size_t(bins), 0);
+  ValueRange range;
   for (const auto& view : views) {
-    // Adds to what is there.
-    TRY(compute.histogram(view, lo, hi, counts, &feedback));
+    TRY_ASSIGN(const ValueRange part, value_range(view, &feedback));
+    range.add(part);
   }
-  histogram.total = moments.count;
-  histogram.nan = moments.nan;
-  histogram.inf = moments.inf;
-  histogram.counts = std::move(counts);
+  const float lo = range.min, hi = std::max(range.max, range.min + 1e-6f);
+  histogram.counts.assign(std::size_t(bins), 0);
+  for (const auto& view : views) // adds to what is there
+    TRY(compute.histogram(view, lo, hi, histogram.counts, &feedback));
+  histogram.total = range.count;
+  histogram.nan = range.nan;
+  histogram.inf = range.inf;
   for (int i = 0; i <= bins; ++i)
     histogram.edges.push_back(double(lo) + (double(hi) - double(lo)) * i / bins);
   return histogram;

@@ -9,8 +9,8 @@ namespace bitlathe::gui {
 /// Tensors above this many values get a coarse picture first.
 constexpr std::int64_t coarse_from = std::int64_t(8) << 20;
 
-/// Counts about `values` values from evenly spread runs of rows; the range is theirs.
-/// "unsupported" for packed weights, whose rows are not plain floats.
+/// Counts about `values` values from evenly spread runs of rows, decoded when packed; the range is
+/// theirs.
 Result<Histogram> coarse_histogram(const Module& module, int bins, std::int64_t values,
                                    Compute& compute, Feedback& feedback);
 

@@ -46,14 +46,27 @@ HistogramView::HistogramView(QWidget* parent) : QWidget(parent) {
 void HistogramView::clear() {
   original_.reset();
   stored_.reset();
+  second_.reset();
   codes_.clear();
   clip_.reset();
   update();
 }
 
-void HistogramView::setData(std::optional<Histogram> original, std::optional<Histogram> stored) {
+void HistogramView::setProblem(const QString& text) {
+  problem_ = text;
+  update();
+}
+
+void HistogramView::setData(std::optional<Histogram> original, std::optional<Histogram> stored,
+                            std::optional<Histogram> second) {
   original_ = std::move(original);
   stored_ = std::move(stored);
+  second_ = std::move(second);
+  update();
+}
+
+void HistogramView::setLegend(const QStringList& names) {
+  legend_ = names;
   update();
 }
 
@@ -120,7 +133,7 @@ double HistogramView::toValue(double x) const {
 double HistogramView::topCount() const {
   double top = 1;
   const double width = original_ ? binWidth(*original_) : stored_ ? binWidth(*stored_) : 1;
-  for (const auto* series : {&original_, &stored_})
+  for (const auto* series : {&original_, &stored_, &second_})
     if (*series)
       for (std::size_t i = 0; i < (*series)->counts.size(); ++i)
         if ((*series)->edges[i + 1] >= lo_ && (*series)->edges[i] <= hi_)
@@ -261,21 +274,63 @@ void HistogramView::drawHover(QPainter& painter) {
   painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()));
 }
 
+void HistogramView::drawLegend(QPainter& painter) {
+  const std::optional<Histogram>* series[] = {&original_, &stored_, &second_};
+  const QColor colors[] = {theme().original, theme().quantized, theme().second};
+  QList<std::pair<QColor, QString>> lines;
+  for (int i = 0; i < 3 && i < legend_.size(); ++i)
+    if (*series[i] && !legend_[i].isEmpty())
+      lines.append({colors[i], legend_[i]});
+  if (lines.size() < 2)
+    return;
+  const QFontMetricsF metrics(smallFont());
+  const QRectF area = plotArea();
+  const double most = std::max(60.0, area.width() * 0.55);
+  double width = 0;
+  for (auto& [color, text] : lines) {
+    text = metrics.elidedText(text, Qt::ElideMiddle, most - 26);
+    width = std::max(width, metrics.horizontalAdvance(text));
+  }
+  const double step = metrics.height() + 2;
+  QRectF box(0, area.top() + 2, width + 26, step * double(lines.size()) + 6);
+  box.moveRight(area.right() - 2);
+  QColor wash = theme().raised;
+  wash.setAlphaF(0.82f);
+  painter.setPen(Qt::NoPen);
+  painter.setBrush(wash);
+  painter.drawRoundedRect(box, 4, 4);
+  painter.setFont(smallFont());
+  double y = box.top() + 3;
+  for (const auto& [color, text] : lines) {
+    painter.setPen(Qt::NoPen);
+    painter.setBrush(color);
+    painter.drawRoundedRect(QRectF(box.left() + 6, y + (step - 9) / 2, 9, 9), 2, 2);
+    painter.setPen(theme().text);
+    painter.drawText(QRectF(box.left() + 20, y, width + 4, step), Qt::AlignVCenter | Qt::AlignLeft,
+                     text);
+    y += step;
+  }
+}
+
 void HistogramView::paintEvent(QPaintEvent*) {
   QPainter painter(this);
   painter.setRenderHint(QPainter::Antialiasing);
-  if (!original_ && !stored_) {
+  if (!original_ && !stored_ && !second_) {
     painter.setPen(theme().muted);
-    painter.drawText(rect(), Qt::AlignCenter, tr("counting …"));
+    painter.drawText(rect().adjusted(8, 8, -8, -8), Qt::AlignCenter | Qt::TextWordWrap,
+                     problem_.isEmpty() ? tr("counting …") : problem_);
     return;
   }
   drawAxes(painter);
   if (stored_)
     drawSeries(painter, *stored_, theme().quantized, false);
   if (original_)
-    drawSeries(painter, *original_, theme().original, stored_.has_value());
+    drawSeries(painter, *original_, theme().original, stored_ || second_);
+  if (second_)
+    drawSeries(painter, *second_, theme().second, true);
   drawCodes(painter);
   drawHover(painter);
+  drawLegend(painter);
   const QRectF area = plotArea();
   painter.setPen(theme().border);
   painter.drawLine(area.bottomLeft(), area.bottomRight());
@@ -313,9 +368,11 @@ QString HistogramView::readout(double value) const {
           QStringLiteral(" (%1)").arg(formatPercent(double(count) / double(histogram.total), 2));
   };
   if (original_)
-    part(*original_, stored_ ? tr("original ") : QString());
+    part(*original_, stored_ || second_ ? tr("original ") : QString());
   if (stored_)
     part(*stored_, tr("stored "));
+  if (second_)
+    part(*second_, tr("second "));
   if (const auto nearest = nearestCode(value))
     text += tr("  ·  nearest code %1, error %2")
                 .arg(formatNumber(double(nearest->code), 4),
@@ -396,18 +453,20 @@ void HistogramView::leaveEvent(QEvent*) {
 }
 
 QString HistogramView::csv() const {
-  QString out = QStringLiteral("from,to,original,stored\n");
+  QString out = QStringLiteral("from,to,original,stored,second\n");
   const auto& base = original_ ? original_ : stored_;
   if (!base)
     return out;
+  const auto countAt = [](const std::optional<Histogram>& histogram, double value) {
+    const int bin = histogram ? binAt(*histogram, value) : -1;
+    return bin < 0 ? QString() : QString::number(histogram->counts[std::size_t(bin)]);
+  };
   for (std::size_t i = 0; i < base->counts.size(); ++i) {
     const double middle = (base->edges[i] + base->edges[i + 1]) / 2;
-    const int other = stored_ ? binAt(*stored_, middle) : -1;
-    out += QStringLiteral("%1,%2,%3,%4\n")
+    out += QStringLiteral("%1,%2,%3,%4,%5\n")
                .arg(base->edges[i], 0, 'g', 9)
                .arg(base->edges[i + 1], 0, 'g', 9)
-               .arg(original_ ? QString::number(original_->counts[i]) : QString(),
-                    other >= 0 ? QString::number(stored_->counts[std::size_t(other)]) : QString());
+               .arg(countAt(original_, middle), countAt(stored_, middle), countAt(second_, middle));
   }
   return out;
 }

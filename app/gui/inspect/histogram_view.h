@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A histogram of values: the source over what is stored, code and clip lines, wheel zoom, brush,
-// hover read-out. Painted by hand, so that a thousand bins cost a millisecond.
+// A histogram of values: the source over what is stored and over a second checkpoint, code and clip
+// lines, wheel zoom, brush, hover read-out. Painted by hand, so that a thousand bins cost a
+// millisecond.
 #pragma once
 
 #include "core/eval/weight_stats.h"
 
 #include <optional>
+#include <QStringList>
 #include <QTimer>
 #include <QWidget>
 
@@ -17,8 +19,14 @@ class HistogramView : public QWidget {
   explicit HistogramView(QWidget* parent = nullptr);
 
   void clear();
+  /// What to say instead of a picture; empty: that it is being counted.
+  void setProblem(const QString& text);
   /// Histograms of the visible range or wider. `whole` is the range that a reset shows.
-  void setData(std::optional<Histogram> original, std::optional<Histogram> stored);
+  void setData(std::optional<Histogram> original, std::optional<Histogram> stored,
+               std::optional<Histogram> second = std::nullopt);
+  /// Names of the series for the legend, in the same order; without them, or with one series only,
+  /// there is no legend.
+  void setLegend(const QStringList& names);
   void setWhole(double lo, double hi);     ///< also resets the view
   void setCodes(std::vector<float> codes); ///< what the codes of one group can express
   void setClip(std::optional<std::pair<double, double>> clip);
@@ -56,6 +64,7 @@ class HistogramView : public QWidget {
   void drawAxes(QPainter& painter);
   void drawCodes(QPainter& painter);
   void drawHover(QPainter& painter);
+  void drawLegend(QPainter& painter);
   void zoomAround(double value, double factor);
   /// Nearest code to a value and the interval of values that are coded to it.
   struct Nearest {
@@ -65,7 +74,9 @@ class HistogramView : public QWidget {
   std::optional<Nearest> nearestCode(double value) const;
   QString readout(double value) const;
 
-  std::optional<Histogram> original_, stored_;
+  std::optional<Histogram> original_, stored_, second_;
+  QStringList legend_;
+  QString problem_;
   std::vector<float> codes_; ///< sorted
   std::optional<std::pair<double, double>> clip_;
   bool log_ = true;

@@ -6,6 +6,7 @@
 #include "app/gui/inspect/coarse.h"
 #include "app/gui/inspect/heat_view.h"
 #include "app/gui/inspect/histogram_view.h"
+#include "app/gui/inspect/second_errors.h"
 #include "app/gui/inspect/tensor_lookup.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/card.h"
@@ -30,11 +31,46 @@ namespace {
 
 constexpr int bins = 320;
 
-struct Counted {
-  Histogram original;
-  std::optional<Histogram> stored;
-  std::vector<float> codes;
+/// One weight to be counted, and what is known of it.
+struct Counting {
+  std::shared_ptr<const Checkpoint> keep_open;
+  const Module* module = nullptr; ///< nullptr: this side has none
+  std::shared_ptr<const WeightValues> values;
 };
+
+struct Counted {
+  std::array<Counting, 3> sides; ///< by TensorLookup::Side
+  std::array<std::optional<Histogram>, 3> histograms;
+  std::vector<float> codes;
+  float lo = 0, hi = 0; ///< of all sides together
+};
+
+Result<Counted> count(Counted counted, std::optional<std::pair<float, float>> range, int code_row,
+                      int code_group, Feedback& feedback, Compute& compute) {
+  bool any = false;
+  for (auto& side : counted.sides) {
+    if (!side.module)
+      continue;
+    if (!side.values) {
+      TRY_ASSIGN(auto values, weight_values(*side.module, compute, feedback));
+      side.values = std::make_shared<const WeightValues>(std::move(values));
+    }
+    const ValueRange& seen = side.values->range;
+    counted.lo = any ? std::min(counted.lo, seen.min) : seen.min;
+    counted.hi = any ? std::max(counted.hi, seen.max) : seen.max;
+    any = true;
+  }
+  const auto [lo, hi] = range.value_or(std::pair(counted.lo, counted.hi));
+  for (std::size_t i = 0; i < counted.sides.size(); ++i)
+    if (const auto& side = counted.sides[i]; side.module) {
+      TRY_ASSIGN(auto histogram,
+                 weight_histogram(*side.module, *side.values, bins, compute, feedback, lo, hi));
+      counted.histograms[i] = std::move(histogram);
+    }
+  if (const auto& stored = counted.sides[TensorLookup::stored]; stored.module)
+    counted.codes = code_values(stored.module->weight, code_row, code_group);
+  return counted;
+}
 
 struct Mapped {
   HeatMap map;
@@ -106,9 +142,14 @@ InspectStage::InspectStage(Workbench& workbench, QWidget* parent)
   column->setContentsMargins(space::s, space::s, space::s, space::s);
   column->addWidget(rows);
 
-  for (const auto signal :
-       {&Workbench::opened, &Workbench::selectionChanged, &Workbench::resultsChanged})
+  for (const auto signal : {&Workbench::opened, &Workbench::selectionChanged,
+                            &Workbench::resultsChanged, &Workbench::secondChanged})
     connect(&workbench, signal, this, &InspectStage::showModule);
+  connect(&SecondErrors::of(workbench), &SecondErrors::changed, this,
+          [this](const QStringList& modules) {
+            if (modules.contains(shown_))
+              showNote();
+          });
   connect(&workbench, &Workbench::statisticsChanged, this, [this] {
     showActivations();
     showChannels();
@@ -118,10 +159,12 @@ InspectStage::InspectStage(Workbench& workbench, QWidget* parent)
 }
 
 void InspectStage::buildWeights() {
-  weights_card_ = new Card(tr("Weights"),
-                           tr("How often each value occurs in the whole tensor: the source in "
-                              "slate, what is stored in teal, the codes of one group as lines"),
-                           this);
+  weights_card_ =
+      new Card(tr("Weights"),
+               tr("How often each value occurs in the whole tensor: the source in "
+                  "slate, what is stored in teal, a second checkpoint in violet, the codes "
+                  "of one group as lines"),
+               this);
   weights_card_->setReadoutBelow();
   weights_ = new HistogramView(weights_card_);
   weights_->setToolTip(tr("Wheel zooms, dragging selects a range, a double click shows all"));
@@ -162,7 +205,10 @@ void InspectStage::buildWeights() {
   addPictureMenu(weights_, QStringLiteral("weights"), csv);
   connect(weights_, &HistogramView::rangeWanted, this, &InspectStage::countWeights);
   connect(weights_, &HistogramView::hovered, this, [this](const QString& text) {
-    weights_card_->setReadout(text.isEmpty() ? weights_note_ : text);
+    if (text.isEmpty())
+      showNote();
+    else
+      weights_card_->setReadout(text);
   });
 }
 
@@ -266,12 +312,16 @@ void InspectStage::buildChannels() {
   });
 }
 
-const Module* InspectStage::module() const {
-  return TensorLookup::moduleOf(workbench_, workbench_.current(), TensorLookup::original);
+const Module* InspectStage::module(TensorLookup::Side side) const {
+  return TensorLookup::moduleOf(workbench_, workbench_.current(), side);
 }
 
-const Module* InspectStage::stored() const {
-  return TensorLookup::moduleOf(workbench_, workbench_.current(), TensorLookup::stored);
+void InspectStage::showNote() {
+  QString note = weights_note_;
+  if (module(TensorLookup::second))
+    if (const auto* error = SecondErrors::of(workbench_).find(shown_))
+      note += QStringLiteral(" · ") + tr("second: %1").arg(errorText(*error));
+  weights_card_->setReadout(note);
 }
 
 void InspectStage::showModule() {
@@ -290,72 +340,66 @@ void InspectStage::showModule() {
     code_group_->setMaximum(
         scheme.group > 0 ? int((result->weight.cols + scheme.group - 1) / scheme.group) - 1 : 0);
   }
+  for (const auto side : {TensorLookup::original, TensorLookup::stored, TensorLookup::second})
+    if (const Module* now = module(side); now != seen_[side].module) {
+      seen_[side] = {now, nullptr};
+      ranged_ = false; // another set of series has another range
+    }
   if (!current) {
+    const auto& open = workbench_.checkpoint();
+    const Module* packed = open ? open->find_module(workbench_.current().toStdString()) : nullptr;
+    weights_->setProblem(packed ? tr("Values stored as %1 are listed, but cannot be decoded by "
+                                     "this version")
+                                      .arg(QString::fromStdString(packed->weight.scheme.id))
+                                : tr("Pick a layer in the tree"));
     weights_->clear();
+    weights_note_.clear();
+    showNote();
     heat_->clear();
     channels_->clear();
     showActivations();
     return;
   }
+  weights_->setProblem({});
   if (!same) {
     weights_->clear();
     heat_->setMatrix(current->weight.rows, current->weight.cols);
     weights_note_ = tr("%1 values").arg(formatCount(double(current->parameters())));
-    weights_card_->setReadout(weights_note_);
+    showNote();
     ranged_ = false;
     if (current->parameters() > coarse_from)
       countCoarse();
   }
-  ranged_ = ranged_ && same;
+  // In the order in which a person looks: newer requests replace older ones of each kind.
+  countWeights();
   requestMap();
   TensorLookup::of(workbench_).request(shown_);
+  SecondErrors::of(workbench_).request(shown_);
   showActivations();
 }
 
 void InspectStage::statisticsReady(const QString& ready) {
-  if (ready != shown_ || shown_.isEmpty())
-    return;
-  const auto& lookup = TensorLookup::of(workbench_);
-  const auto original = lookup.find(shown_, TensorLookup::original);
-  const auto result = lookup.find(shown_, TensorLookup::stored);
-  if (!original)
-    return;
-  double lo = double(original->moments.min), hi = double(original->moments.max);
-  if (result) {
-    lo = std::min(lo, double(result->moments.min));
-    hi = std::max(hi, double(result->moments.max));
-  }
-  if (!ranged_ || stored()) {
-    weights_->setWhole(lo, hi);
-    ranged_ = true;
-  }
-  countWeights();
-  showChannels();
+  if (ready == shown_ && !shown_.isEmpty())
+    showChannels();
 }
 
 void InspectStage::countWeights() {
-  const auto source = workbench_.checkpoint();
-  if (!module() || !ranged_)
+  if (!module())
     return;
-  const auto result = stored() ? workbench_.quantized() : nullptr;
+  Counted wanted;
+  for (const auto side : {TensorLookup::original, TensorLookup::stored, TensorLookup::second})
+    wanted.sides[side] = {TensorLookup::checkpointOf(workbench_, side), module(side),
+                          seen_[side].values};
+  std::optional<std::pair<float, float>> range;
+  if (ranged_)
+    range.emplace(float(weights_->low()), float(weights_->high()));
   workbench_.engine().run<Counted>(
       QStringLiteral("inspect-histogram"), tr("Histogram of %1").arg(shown_), this,
-      [source, result, name = shown_.toStdString(), lo = weights_->low(), hi = weights_->high(),
-       row = code_row_->value(),
-       group = code_group_->value()](Feedback& feedback, Compute& compute) -> Result<Counted> {
-        Counted counted;
-        TRY_ASSIGN(counted.original, weight_histogram(*source->find_module(name), bins, compute,
-                                                      feedback, float(lo), float(hi)));
-        if (result) {
-          const Module& packed = *result->find_module(name);
-          TRY_ASSIGN(auto histogram,
-                     weight_histogram(packed, bins, compute, feedback, float(lo), float(hi)));
-          counted.stored = std::move(histogram);
-          counted.codes = code_values(packed.weight, row, group);
-        }
-        return counted;
+      [wanted, range, row = code_row_->value(), group = code_group_->value()](Feedback& feedback,
+                                                                              Compute& compute) {
+        return count(wanted, range, row, group, feedback, compute);
       },
-      [this, shown = shown_](Result<Counted> counted) {
+      [this, shown = shown_, whole = !range](Result<Counted> counted) {
         if (shown != shown_)
           return;
         if (!counted) {
@@ -364,16 +408,36 @@ void InspectStage::countWeights() {
                                       QString::fromStdString(counted.error().text()));
           return;
         }
+        QStringList legend;
+        for (const auto side :
+             {TensorLookup::original, TensorLookup::stored, TensorLookup::second}) {
+          const auto& of = counted->sides[side];
+          if (of.module != module(side))
+            return; // a result or the second checkpoint came or went: the next count is on its way
+          seen_[side].values = of.values;
+          const QString scheme =
+              of.module ? QString::fromStdString(of.module->weight.scheme.id) : QString();
+          legend.append(!of.module                       ? QString()
+                        : side == TensorLookup::original ? tr("original %1").arg(scheme)
+                        : side == TensorLookup::stored
+                            ? tr("stored %1").arg(scheme)
+                            : QStringLiteral("%1 %2").arg(
+                                  QString::fromStdString(workbench_.second()->name), scheme));
+        }
+        auto& [original, stored_counts, second] = counted->histograms;
         weights_note_ =
-            counted->stored
-                ? tr("original over %1")
-                      .arg(QString::fromStdString(stored() ? stored()->weight.scheme.id
-                                                           : std::string()))
-                : tr("%1 values, all counted").arg(formatCount(double(module()->parameters())));
-        if (const auto odd = counted->original.nan + counted->original.inf; odd > 0)
+            stored_counts
+                ? tr("original over %1").arg(QString::fromStdString(stored()->weight.scheme.id))
+                : tr("%1 values, all counted").arg(formatCount(double(original->total)));
+        if (const auto odd = original->nan + original->inf; odd > 0)
           weights_note_ += tr(" · %1 NaN or infinite").arg(odd);
-        weights_card_->setReadout(weights_note_);
-        weights_->setData(std::move(counted->original), std::move(counted->stored));
+        if (whole) {
+          weights_->setWhole(double(counted->lo), double(counted->hi));
+          ranged_ = true;
+        }
+        weights_->setLegend(legend);
+        weights_->setData(std::move(original), std::move(stored_counts), std::move(second));
+        showNote();
         std::optional<std::pair<double, double>> clip;
         if (!counted->codes.empty()) {
           const auto [low, high] =
@@ -399,7 +463,7 @@ void InspectStage::countCoarse() {
           return; // the exact one is there already, or a packed weight has no coarse one
         weights_note_ = tr("first look: %1 of the values; counting all …")
                             .arg(formatCount(double(coarse->total)));
-        weights_card_->setReadout(weights_note_);
+        showNote();
         weights_->setWhole(coarse->edges.front(), coarse->edges.back());
         weights_->setData(std::move(*coarse), std::nullopt);
       },

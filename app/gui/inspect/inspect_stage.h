@@ -3,8 +3,9 @@
 // reach it. Everything is computed on the engine's look-up lane; newer requests replace older ones.
 #pragma once
 
-#include "app/gui/workbench.h"
+#include "app/gui/inspect/tensor_lookup.h"
 
+#include <array>
 #include <QWidget>
 
 class QComboBox;
@@ -38,12 +39,19 @@ class InspectStage : public QWidget {
   void requestMap();
   void showActivations();
   void showChannels();
-  const Module* module() const;
-  const Module* stored() const;
+  void showNote(); ///< the line below the weight histogram
+  const Module* module(TensorLookup::Side side = TensorLookup::original) const;
+  const Module* stored() const { return module(TensorLookup::stored); }
 
   Workbench& workbench_;
-  QString shown_; ///< module whose pictures are up
-  bool ranged_ = false;
+  QString shown_;       ///< module whose pictures are up
+  bool ranged_ = false; ///< the range of the picture is known
+  /// What a first pass over a weight left: zooming does not read it again.
+  struct Seen {
+    const Module* module = nullptr;
+    std::shared_ptr<const WeightValues> values;
+  };
+  std::array<Seen, 3> seen_;
   Card *weights_card_ = nullptr, *activations_card_ = nullptr, *heat_card_ = nullptr,
        *channels_card_ = nullptr;
   HistogramView *weights_ = nullptr, *activations_ = nullptr;

@@ -9,21 +9,33 @@ TensorLookup& TensorLookup::of(Workbench& workbench) {
 }
 
 TensorLookup::TensorLookup(Workbench& workbench) : QObject(&workbench), workbench_(workbench) {
-  connect(&workbench, &Workbench::opened, this, [this] {
-    known_[original].clear();
-    known_[stored].clear();
-    pending_[original].clear();
-    pending_[stored].clear();
-  });
-  connect(&workbench, &Workbench::resultsChanged, this, [this] {
-    known_[stored].clear();
-    pending_[stored].clear();
-  });
+  const auto forget = [this](std::initializer_list<Side> sides) {
+    for (const Side side : sides) {
+      known_[side].clear();
+      pending_[side].clear();
+    }
+  };
+  connect(&workbench, &Workbench::opened, this, [forget] { forget({original, stored, second}); });
+  connect(&workbench, &Workbench::resultsChanged, this, [forget] { forget({stored}); });
+  connect(&workbench, &Workbench::secondChanged, this, [forget] { forget({second}); });
+}
+
+std::shared_ptr<const Checkpoint> TensorLookup::checkpointOf(const Workbench& workbench,
+                                                             Side side) {
+  return side == original ? workbench.checkpoint()
+         : side == stored ? workbench.quantized()
+                          : workbench.second();
 }
 
 const Module* TensorLookup::moduleOf(const Workbench& workbench, const QString& module, Side side) {
-  const auto checkpoint = side == original ? workbench.checkpoint() : workbench.quantized();
+  if (side == second) {
+    const Module* found = workbench.secondModule(module);
+    return found && found->weight.scheme.family ? found : nullptr;
+  }
+  const auto checkpoint = checkpointOf(workbench, side);
   const Module* found = checkpoint ? checkpoint->find_module(module.toStdString()) : nullptr;
+  if (found && !found->weight.scheme.family)
+    return nullptr; // a type that cannot be decoded
   if (side == stored && found) {
     // A module that was kept has nothing of its own to show.
     const Module* source = moduleOf(workbench, module, original);
@@ -40,7 +52,7 @@ std::shared_ptr<const WeightStatistics> TensorLookup::find(const QString& module
 
 void TensorLookup::request(const QString& module) {
   bool waiting = false;
-  for (const Side side : {original, stored})
+  for (const Side side : {original, stored, second})
     if (moduleOf(workbench_, module, side) && !find(module, side)) {
       if (pending_[side] != module)
         compute(module, side);
@@ -52,21 +64,20 @@ void TensorLookup::request(const QString& module) {
 
 void TensorLookup::compute(const QString& module, Side side) {
   using Known = std::shared_ptr<const WeightStatistics>;
-  const auto checkpoint = side == original ? workbench_.checkpoint() : workbench_.quantized();
+  const auto checkpoint = checkpointOf(workbench_, side);
+  const Module* found = moduleOf(workbench_, module, side);
+  static constexpr const char* tags[] = {"lookup-original", "lookup-stored", "lookup-second"};
   pending_[side] = module;
   workbench_.engine().run<Known>(
-      side == original ? QStringLiteral("lookup-original") : QStringLiteral("lookup-stored"),
-      tr("Statistics of %1").arg(module), this,
-      [checkpoint, name = module.toStdString()](Feedback& feedback,
-                                                Compute& compute) -> Result<Known> {
-        TRY_ASSIGN(auto statistics,
-                   weight_statistics(*checkpoint->find_module(name), compute, true, feedback));
+      QString::fromLatin1(tags[side]), tr("Statistics of %1").arg(module), this,
+      [checkpoint, found](Feedback& feedback, Compute& compute) -> Result<Known> {
+        TRY_ASSIGN(auto statistics, weight_statistics(*found, compute, true, feedback));
         return std::make_shared<const WeightStatistics>(std::move(statistics));
       },
       [this, module, side, checkpoint](Result<Known> done) {
         if (pending_[side] == module && (done || !done.error().cancelled()))
           pending_[side].clear();
-        if (checkpoint != (side == original ? workbench_.checkpoint() : workbench_.quantized()))
+        if (checkpoint != checkpointOf(workbench_, side))
           return;
         if (done) {
           known_[side][module] = *done;

@@ -13,16 +13,17 @@ namespace bitlathe::gui {
 class TensorLookup : public QObject {
   Q_OBJECT
  public:
-  enum Side { original, stored };
+  enum Side { original, stored, second };
   /// The one that belongs to this Workbench.
   static TensorLookup& of(Workbench& workbench);
 
-  /// Statistics with channels of the module's weight, and of what is stored for it when there is a
-  /// result; ready() follows, at once when they are known.
+  /// Statistics with channels of the module's weight, of what is stored for it when there is a
+  /// result, and of the second checkpoint's; ready() follows, at once when they are known.
   void request(const QString& module);
   std::shared_ptr<const WeightStatistics> find(const QString& module, Side side) const;
   /// The module on one side, nullptr when that side does not have it quantized or at all.
   static const Module* moduleOf(const Workbench& workbench, const QString& module, Side side);
+  static std::shared_ptr<const Checkpoint> checkpointOf(const Workbench& workbench, Side side);
 
  Q_SIGNALS:
   void ready(const QString& module);
@@ -32,8 +33,8 @@ class TensorLookup : public QObject {
   void compute(const QString& module, Side side);
 
   Workbench& workbench_;
-  std::map<QString, std::shared_ptr<const WeightStatistics>> known_[2];
-  QString pending_[2]; ///< what is being computed
+  std::map<QString, std::shared_ptr<const WeightStatistics>> known_[3];
+  QString pending_[3]; ///< what is being computed
 };
 
 } // namespace bitlathe::gui

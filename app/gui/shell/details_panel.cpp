@@ -2,6 +2,8 @@
 #include "app/gui/shell/details_panel.h"
 
 #include "app/gui/format.h"
+#include "app/gui/inspect/checkpoint_panel.h"
+#include "app/gui/inspect/second_errors.h"
 #include "app/gui/inspect/tensor_lookup.h"
 #include "app/gui/shell/statistics_model.h"
 #include "app/gui/theme.h"
@@ -15,7 +17,10 @@
 #include <QMenu>
 #include <QPainter>
 #include <QPushButton>
+#include <QSet>
 #include <QTableView>
+#include <QTabWidget>
+#include <QTimer>
 #include <QVBoxLayout>
 
 namespace bitlathe::gui {
@@ -72,12 +77,14 @@ QPushButton* menuButton(const QString& text, const QString& tooltip, QWidget* pa
 DetailsPanel::DetailsPanel(Workbench& workbench, QWidget* parent)
     : QWidget(parent), workbench_(workbench), title_(makeTitle({}, this)),
       facts_(makeCaption({}, this)), reason_(makeCaption({}, this)), sizes_(new QLabel(this)),
-      figures_(makeCaption({}, this)), chips_(new ChipLine(workbench, this)),
+      figures_(makeCaption({}, this)), second_(makeCaption({}, this)),
+      chips_(new ChipLine(workbench, this)),
       precision_(menuButton(tr("Precision"),
                             tr("Choose how the values of the selected modules are stored"), this)),
       method_(menuButton(tr("Method"), tr("Choose how the codes are found"), this)),
       exclude_(new QPushButton(tr("Exclude"), this)), statistics_(new StatisticsModel(this)),
-      table_(new QTableView(this)) {
+      table_(new QTableView(this)), tabs_(new QTabWidget(this)),
+      checkpoint_(new CheckpointPanel(workbench, this)) {
   setRole(this, "panel");
   setAttribute(Qt::WA_StyledBackground);
   title_->setWordWrap(true);
@@ -117,7 +124,8 @@ DetailsPanel::DetailsPanel(Workbench& workbench, QWidget* parent)
   buttons->addWidget(precision_, 3);
   buttons->addWidget(method_, 3);
   buttons->addWidget(exclude_, 2);
-  auto* column = new QVBoxLayout(this);
+  auto* layer = new QWidget(tabs_);
+  auto* column = new QVBoxLayout(layer);
   column->setContentsMargins(space::m, space::s, space::s, space::s);
   column->setSpacing(space::xs);
   column->addWidget(title_);
@@ -127,14 +135,26 @@ DetailsPanel::DetailsPanel(Workbench& workbench, QWidget* parent)
   column->addWidget(sizes_);
   column->addWidget(reason_);
   column->addWidget(figures_);
+  column->addWidget(second_);
   column->addSpacing(space::xs);
   column->addLayout(buttons);
   column->addSpacing(space::s);
   column->addWidget(table_, 1);
+  tabs_->setDocumentMode(true);
+  tabs_->addTab(layer, tr("Layer"));
+  tabs_->setTabToolTip(0, tr("The selected layer"));
+  tabs_->addTab(checkpoint_, tr("Checkpoint"));
+  tabs_->setTabToolTip(1, tr("The checkpoint as a whole: formats, configuration, notes, metadata"));
+  auto* outer = new QVBoxLayout(this);
+  outer->setContentsMargins(0, 0, 0, 0);
+  outer->addWidget(tabs_);
 
   for (const auto signal : {&Workbench::opened, &Workbench::selectionChanged,
                             &Workbench::planChanged, &Workbench::resultsChanged})
     connect(&workbench, signal, this, &DetailsPanel::refresh);
+  auto& errors = SecondErrors::of(workbench);
+  connect(&errors, &SecondErrors::changed, this, &DetailsPanel::showSecond);
+  connect(&workbench, &Workbench::secondChanged, this, &DetailsPanel::refresh);
   connect(&TensorLookup::of(workbench), &TensorLookup::ready, this, [this](const QString& module) {
     if (module == workbench_.current())
       showStatistics();
@@ -154,20 +174,24 @@ void DetailsPanel::refresh() {
   if (!any) {
     title_->setText(tr("Nothing selected"));
     facts_->setText(tr("Pick a layer in the tree. Every view follows the selection."));
-    for (auto* label : {reason_, sizes_, figures_})
+    for (auto* label : {reason_, sizes_, figures_, second_})
       label->clear();
     statistics_->set(nullptr, nullptr);
     return;
   }
   quint64 before = 0, after = 0;
   qint64 parameters = 0;
-  for (const auto& name : selection) {
-    if (const auto* m = model->find_module(name.toStdString())) {
-      before += m->bytes();
-      parameters += m->parameters();
-    }
-    if (const auto* p = workbench_.plan() ? workbench_.plan()->find(name.toStdString()) : nullptr)
-      after += p->bytes_after;
+  // One pass over the model, however many modules are selected; plans keep its order.
+  const QSet<QString> chosen(selection.begin(), selection.end());
+  const Plan* plan = workbench_.plan();
+  for (std::size_t i = 0; i < model->modules.size(); ++i) {
+    const Module& m = model->modules[i];
+    if (!chosen.contains(QString::fromStdString(m.name)))
+      continue;
+    before += m.bytes();
+    parameters += m.parameters();
+    if (plan && i < plan->modules.size())
+      after += plan->modules[i].bytes_after;
   }
   const PlannedModule* planned =
       workbench_.plan() ? workbench_.plan()->find(module->name) : nullptr;
@@ -206,13 +230,37 @@ void DetailsPanel::refresh() {
   figures_->setText(figures);
   figures_->setVisible(!figures.isEmpty());
   showStatistics();
-  TensorLookup::of(workbench_).request(workbench_.current());
+  showSecond();
+  // After the pictures of the stage have asked for what they need: those are waited for.
+  QTimer::singleShot(0, this, [this] {
+    TensorLookup::of(workbench_).request(workbench_.current());
+    SecondErrors::of(workbench_).request(workbench_.current());
+  });
+}
+
+void DetailsPanel::showCheckpoint(bool whole) { tabs_->setCurrentIndex(whole ? 1 : 0); }
+
+void DetailsPanel::showSecond() {
+  const auto& second = workbench_.second();
+  const auto* error = SecondErrors::of(workbench_).find(workbench_.current());
+  second_->setVisible(second != nullptr && !workbench_.current().isEmpty());
+  if (!second)
+    return;
+  const Module* other = workbench_.secondModule(workbench_.current());
+  QString text =
+      tr("<span style='color:%1'>■</span> %2%3: ")
+          .arg(theme().second.name(), QString::fromStdString(second->name).toHtmlEscaped(),
+               other ? QStringLiteral(" ") + QString::fromStdString(other->weight.scheme.id)
+                     : QString());
+  text += error ? errorText(*error).toHtmlEscaped() : tr("measuring …");
+  second_->setText(text);
 }
 
 void DetailsPanel::showStatistics() {
   const auto& lookup = TensorLookup::of(workbench_);
   statistics_->set(lookup.find(workbench_.current(), TensorLookup::original),
-                   lookup.find(workbench_.current(), TensorLookup::stored));
+                   lookup.find(workbench_.current(), TensorLookup::stored),
+                   lookup.find(workbench_.current(), TensorLookup::second));
 }
 
 } // namespace bitlathe::gui

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/shell/grab_tour.h"
 
+#include "app/gui/inspect/second_errors.h"
 #include "app/gui/shell/main_window.h"
 #include "app/gui/stage.h"
 #include "app/gui/workbench.h"
@@ -70,6 +71,11 @@ void GrabTour::start() {
     return;
   }
   const auto pause = [this] { whenIdle([this] { next(); }); };
+  steps_.append(pause); // the list of models
+  steps_.append([this] {
+    if (save(QStringLiteral("0-start.png")))
+      next();
+  });
   steps_.append([this, pause] {
     workbench_.open(options_.model);
     pause();
@@ -113,6 +119,23 @@ void GrabTour::start() {
       pause();
     });
     steps_.append([this, i] { picture(int(i)); });
+    if (i > 0)
+      continue;
+    // The result beside its own source: the overlay that a second checkpoint gets.
+    steps_.append([this, pause] {
+      workbench_.openSecond(workbench_.resultFolder());
+      pause();
+    });
+    steps_.append([this, pause] {
+      SecondErrors::of(workbench_).measureAll();
+      pause();
+    });
+    steps_.append([this, pause] {
+      if (save(QStringLiteral("1-inspect-beside.png"))) {
+        workbench_.closeSecond();
+        pause();
+      }
+    });
   }
   next();
 }
@@ -121,13 +144,18 @@ void GrabTour::picture(int stage) {
   const QString name = QStringLiteral("%1-%2.png")
                            .arg(stage + 1)
                            .arg(QString::fromLatin1(all_stages()[std::size_t(stage)]->id));
+  if (save(name))
+    next();
+}
+
+bool GrabTour::save(const QString& name) {
   const QString path = QDir(options_.folder).filePath(name);
   if (!window_.grab().save(path)) {
     fail(tr("Cannot write %1").arg(path));
-    return;
+    return false;
   }
   tell(path);
-  next();
+  return true;
 }
 
 } // namespace bitlathe::gui

@@ -28,6 +28,7 @@ class GrabTour : public QObject {
   void fail(const QString& text);
   void next();
   void picture(int stage);
+  bool save(const QString& name);
   /// Calls `then` once the engine has been idle for a while and the widgets had time to follow.
   void whenIdle(std::function<void()> then);
 

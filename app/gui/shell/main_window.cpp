@@ -3,13 +3,13 @@
 #include "app/gui/shell/main_window.h"
 
 #include "app/gui/evaluate/evidence.h"
+#include "app/gui/inspect/checkpoint_panel.h"
 #include "app/gui/shell/details_panel.h"
 #include "app/gui/shell/header_bar.h"
 #include "app/gui/shell/jobs_strip.h"
 #include "app/gui/stage.h"
 #include "app/gui/tree/layer_panel.h"
 #include "app/gui/widgets/card.h"
-#include "app/gui/widgets/empty_state.h"
 #include "app/gui/workbench.h"
 
 #include <QCloseEvent>
@@ -76,8 +76,8 @@ void MainWindow::buildParts() {
   column->addWidget(banner_);
   column->addWidget(stack_, 1);
   setCentralWidget(centre);
-  welcome_ = makeWelcome();
-  stack_->addWidget(welcome_);
+  buildStart();
+  stack_->addWidget(start_);
   for (const auto* stage : all_stages()) {
     stage_widgets_.append(nullptr);
     tree_widths_.append(std::max(stage->tree_width, 350)); // names of modules stay readable
@@ -114,34 +114,60 @@ QDockWidget* MainWindow::addDock(const QString& title, const char* name, QWidget
   return dock;
 }
 
-QWidget* MainWindow::makeWelcome() {
-  auto* page = new EmptyState(
-      tr("Drop a checkpoint here"),
-      tr("A Hugging Face folder with safetensors, a GGUF file, a quantized export or a saved "
-         "session. Nothing is changed: Bitlathe looks at every layer, quantizes a copy, and shows "
-         "what that cost before you export it."),
-      this);
-  page->addAction(tr("Open folder …"), tr("Open a checkpoint folder (Ctrl+O)"),
-                  [this] { chooseFolder(); });
-  page->addAction(tr("Open file …"), tr("Open a GGUF file or a session (Ctrl+Shift+O)"),
-                  [this] { chooseFile(); });
+void MainWindow::buildStart() {
+  start_ = new StartPage(workbench_, this);
+  start_->setRecent(recent());
+  start_->addAction(tr("Open folder …"), tr("Choose a checkpoint folder (Ctrl+Alt+O)"),
+                    [this] { chooseFolder(); });
+  start_->addAction(tr("Open file …"), tr("Choose a file or a session (Ctrl+Alt+F)"),
+                    [this] { chooseFile(); });
   if (const QString demo = demoModelPath(); !demo.isEmpty())
-    page->addAction(tr("Demo model"), tr("A small trained model that comes with the program"),
-                    [this, demo] { openPath(demo); });
+    start_->addAction(tr("Demo model"), tr("A small trained model that comes with the program"),
+                      [this, demo] { choosePath(demo, start_->purpose()); });
   if (remember_ && QFileInfo::exists(lastSessionPath()))
-    page->addAction(tr("Last session"), tr("Everything as it was when the window was closed"),
-                    [this] { openPath(lastSessionPath()); });
-  return page;
+    start_->addAction(tr("Last session"), tr("Everything as it was when the window was closed"),
+                      [this] { openPath(lastSessionPath()); });
+  connect(start_, &StartPage::chosen, this, &MainWindow::choosePath);
+  connect(start_, &StartPage::left, this, &MainWindow::leaveStart);
+  connect(start_, &StartPage::forgetWanted, this, &MainWindow::forgetRecent);
+}
+
+void MainWindow::showStart(StartPage::Purpose purpose) {
+  start_->setPurpose(workbench_.checkpoint() ? purpose : StartPage::Purpose::open);
+  start_->setRecent(recent());
+  starting_ = workbench_.checkpoint() != nullptr;
+  showStage();
+  start_->search();
+}
+
+void MainWindow::leaveStart() {
+  starting_ = false;
+  start_->setPurpose(StartPage::Purpose::open);
+  showStage();
+}
+
+void MainWindow::choosePath(const QString& path, StartPage::Purpose purpose) {
+  if (purpose == StartPage::Purpose::beside && workbench_.checkpoint()) {
+    leaveStart();
+    setStage(0); // where both are seen
+    asked_for_ = path;
+    workbench_.openSecond(path);
+  } else {
+    openPath(path);
+  }
 }
 
 void MainWindow::connectWorkbench() {
-  connect(&workbench_, &Workbench::opening, this, [this] { banner_->clear(); });
+  connect(&workbench_, &Workbench::opening, this, [this](const QString& path) {
+    banner_->clear();
+    asked_for_ = path;
+  });
   connect(&workbench_, &Workbench::opened, this, [this] {
     for (auto* action : needs_checkpoint_)
       action->setEnabled(true);
-    rememberRecent(workbench_.sessionPath().isEmpty()
-                       ? QString::fromStdString(workbench_.checkpoint()->path.string())
-                       : workbench_.sessionPath());
+    starting_ = false;
+    start_->setPurpose(StartPage::Purpose::open);
+    rememberRecent(asked_for_); // as it was named: a manifest says more than its blob
     updateTitle();
     showStage();
     if (!workbench_.checkpoint()->why_not_runnable.empty())
@@ -149,6 +175,17 @@ void MainWindow::connectWorkbench() {
                    tr("This model can be inspected and quantized, but not run here: %1")
                        .arg(QString::fromStdString(workbench_.checkpoint()->why_not_runnable)));
   });
+  connect(&workbench_, &Workbench::secondChanged, this, [this] {
+    for (auto* action : needs_second_)
+      action->setEnabled(workbench_.second() != nullptr);
+    if (workbench_.second() && !asked_for_.isEmpty() &&
+        asked_for_ != QString::fromStdString(workbench_.checkpoint()->path.string()))
+      rememberRecent(asked_for_);
+    details_->showCheckpoint(false);
+    showStage();
+  });
+  connect(&details_->checkpointPanel(), &CheckpointPanel::besideWanted, this,
+          [this] { showStart(StartPage::Purpose::beside); });
   connect(&workbench_, &Workbench::openFailed, this, [this](const QString& text) {
     banner_->say(int(LogLevel::error), text);
     log_->append(int(LogLevel::error), text);
@@ -179,28 +216,44 @@ QWidget* MainWindow::stageWidget(int index) {
 void MainWindow::setStage(int index) {
   if (index < 0 || index >= stage_widgets_.size())
     return;
-  if (index != stage_ && layer_dock_->isVisible() && !layer_dock_->isFloating())
+  if (index != stage_ && layer_dock_->isVisible() && !layer_dock_->isFloating() &&
+      !(stage_ == 0 && workbench_.second()))
     tree_widths_[stage_] = layer_dock_->width();
   stage_ = index;
+  starting_ = false;
   showStage();
 }
 
 void MainWindow::showStage() {
   header_->setStage(stage_);
   const Stage& stage = *all_stages()[std::size_t(stage_)];
-  layers_->setColumns(stage.columns);
-  const bool open = workbench_.checkpoint() != nullptr;
+  std::vector<TreeColumn> columns(stage.columns.begin(), stage.columns.end());
+  const int width = tree_widths_[stage_];
+  if (stage_ == 0 && workbench_.second()) { // the shapes make room for the errors
+    std::erase(columns, TreeColumn::shape);
+    columns.push_back(TreeColumn::second);
+  }
+  layers_->setColumns(columns);
+  const bool open = workbench_.checkpoint() != nullptr && !starting_;
   if (open && QLatin1String(stage.id) == QLatin1String("plan"))
     Evidence::of(workbench_)->planLookedAt();
-  stack_->setCurrentWidget(open ? stageWidget(stage_) : welcome_);
-  layer_dock_->setEnabled(open);
+  stack_->setCurrentWidget(open ? stageWidget(stage_) : start_);
+  layer_dock_->setEnabled(workbench_.checkpoint() != nullptr);
   if (!layer_dock_->isFloating())
-    resizeDocks({layer_dock_}, {tree_widths_[stage_]}, Qt::Horizontal);
+    resizeDocks({layer_dock_}, {width}, Qt::Horizontal);
 }
 
 void MainWindow::openPath(const QString& path) {
   // A recipe is the one JSON file that is neither a session nor part of a checkpoint.
-  if (path.endsWith(QStringLiteral(".json"), Qt::CaseInsensitive) && workbench_.checkpoint())
+  static const QStringList of_checkpoints{QStringLiteral("config.json"),
+                                          QStringLiteral("tokenizer.json"),
+                                          QStringLiteral("generation_config.json"),
+                                          QStringLiteral("tokenizer_config.json"),
+                                          QStringLiteral("model.safetensors.index.json"),
+                                          QStringLiteral("adapter_config.json"),
+                                          QStringLiteral("result.json")};
+  if (path.endsWith(QStringLiteral(".json"), Qt::CaseInsensitive) && workbench_.checkpoint() &&
+      !of_checkpoints.contains(QFileInfo(path).fileName()))
     loadRecipe(path);
   else
     workbench_.open(path);
@@ -265,7 +318,14 @@ void MainWindow::dropEvent(QDropEvent* event) {
   if (urls.isEmpty() || !urls.first().isLocalFile())
     return;
   event->acceptProposedAction();
-  openPath(urls.first().toLocalFile());
+  const QString path = urls.first().toLocalFile();
+  const bool recipe = path.endsWith(QStringLiteral(".json"), Qt::CaseInsensitive);
+  if (!workbench_.checkpoint() || recipe || path.endsWith(QStringLiteral(".bitlathe")))
+    openPath(path);
+  else if (starting_)
+    choosePath(path, start_->purpose());
+  else
+    offerDrop(path, event->position().toPoint());
   if (urls.size() > 1)
     Q_EMIT workbench_.message(
         int(LogLevel::info),

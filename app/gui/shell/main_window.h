@@ -3,6 +3,7 @@
 // strip below. Holds no state of its own beyond what is open and where.
 #pragma once
 
+#include "app/gui/start/start_page.h"
 #include "app/gui/theme.h"
 
 #include <QList>
@@ -36,6 +37,9 @@ class MainWindow : public QMainWindow {
   int stage() const { return stage_; }
   QWidget* stageWidget(int index); ///< made when first asked for
   LayerPanel& layers() { return *layers_; }
+  StartPage& startPage() { return *start_; }
+  /// The start page over the stages, to choose another checkpoint or one to open beside.
+  void showStart(StartPage::Purpose purpose);
   QString problem() const; ///< text of the banner, empty when there is none
 
  protected:
@@ -48,7 +52,8 @@ class MainWindow : public QMainWindow {
   void buildParts();
   QDockWidget* addDock(const QString& title, const char* name, QWidget* content,
                        Qt::DockWidgetArea area);
-  QWidget* makeWelcome();
+  void buildStart();
+  void leaveStart();
   void connectWorkbench();
   void showStage();
   void restoreLayout();
@@ -62,12 +67,16 @@ class MainWindow : public QMainWindow {
   void buildHelpMenu();
   void chooseFolder();
   void chooseFile();
+  void choosePath(const QString& path, StartPage::Purpose purpose);
   void saveSession(bool ask_path);
   void loadRecipe(const QString& path);
   void chooseRecipe();
   void saveRecipe();
+  QStringList recent() const;
   void rememberRecent(const QString& path);
+  void forgetRecent(const QString& path);
   void rebuildRecent();
+  void offerDrop(const QString& path, const QPoint& at);
   void cleanKept();
   void showAbout();
   void setTheme(ThemeMode mode);
@@ -81,11 +90,13 @@ class MainWindow : public QMainWindow {
   JobsStrip* strip_ = nullptr;
   Banner* banner_ = nullptr;
   QStackedWidget* stack_ = nullptr;
-  QWidget* welcome_ = nullptr;
+  StartPage* start_ = nullptr;
+  bool starting_ = false; ///< the start page is shown over an open checkpoint
+  QString asked_for_;     ///< what was opened last, as it was named
   QDockWidget *layer_dock_ = nullptr, *details_dock_ = nullptr, *log_dock_ = nullptr;
   QList<QWidget*> stage_widgets_;
   QList<int> tree_widths_;
-  QList<QAction*> needs_checkpoint_;
+  QList<QAction*> needs_checkpoint_, needs_second_;
   QMenu* recent_menu_ = nullptr;
   int stage_ = 0;
 };

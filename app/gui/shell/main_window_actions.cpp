@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Menus and what they do.
+#include "app/gui/inspect/second_errors.h"
 #include "app/gui/shell/jobs_strip.h"
 #include "app/gui/shell/main_window.h"
 #include "app/gui/stage.h"
@@ -50,15 +51,32 @@ void MainWindow::buildMenus() {
   buildHelpMenu();
   for (auto* action : needs_checkpoint_)
     action->setEnabled(workbench_.checkpoint() != nullptr);
+  for (auto* action : needs_second_)
+    action->setEnabled(workbench_.second() != nullptr);
 }
 
 void MainWindow::buildFileMenu() {
   auto* menu = menuBarOf(this)->addMenu(tr("&File"));
   menu->setToolTipsVisible(true);
-  add(menu, tr("&Open folder …"), QKeySequence::Open,
+  add(menu, tr("&Open …"), QKeySequence::Open,
+      tr("Choose among the models on this machine, or any folder or file"), this,
+      [this] { showStart(StartPage::Purpose::open); });
+  needs_checkpoint_ +=
+      add(menu, tr("Open &beside …"), QKeySequence(tr("Ctrl+Shift+O")),
+          tr("Open a second checkpoint to see its histograms over this one's, and its error"), this,
+          [this] { showStart(StartPage::Purpose::beside); });
+  needs_second_ +=
+      add(menu, tr("&Measure all layers against the second"), QKeySequence(tr("Ctrl+Shift+M")),
+          tr("The error of every layer of the second checkpoint, over whole tensors"), this,
+          [this] { SecondErrors::of(workbench_).measureAll(); });
+  needs_second_ += add(menu, tr("Close the seco&nd"), QKeySequence(tr("Ctrl+Shift+W")),
+                       tr("Close the checkpoint that is open beside"), this,
+                       [this] { workbench_.closeSecond(); });
+  menu->addSeparator();
+  add(menu, tr("Open &folder …"), QKeySequence(tr("Ctrl+Alt+O")),
       tr("Open a checkpoint folder: Hugging Face layout or a quantized export"), this,
       [this] { chooseFolder(); });
-  add(menu, tr("Open &file …"), QKeySequence(tr("Ctrl+Shift+O")),
+  add(menu, tr("Open f&ile …"), QKeySequence(tr("Ctrl+Alt+F")),
       tr("Open a GGUF or safetensors file, or a session"), this, [this] { chooseFile(); });
   recent_menu_ = menu->addMenu(tr("Open &recent"));
   rebuildRecent();
@@ -216,7 +234,8 @@ void MainWindow::chooseFolder() {
   dialog->setAttribute(Qt::WA_DeleteOnClose);
   dialog->setFileMode(QFileDialog::Directory);
   dialog->setOption(QFileDialog::ShowDirsOnly, false);
-  connect(dialog, &QFileDialog::fileSelected, this, &MainWindow::openPath);
+  connect(dialog, &QFileDialog::fileSelected, this,
+          [this](const QString& path) { choosePath(path, start_->purpose()); });
   dialog->open();
 }
 
@@ -226,7 +245,8 @@ void MainWindow::chooseFile() {
   dialog->setFileMode(QFileDialog::ExistingFile);
   dialog->setNameFilters(
       {tr("Checkpoints and sessions (*.gguf *.safetensors *.bitlathe)"), tr("All files (*)")});
-  connect(dialog, &QFileDialog::fileSelected, this, &MainWindow::openPath);
+  connect(dialog, &QFileDialog::fileSelected, this,
+          [this](const QString& path) { choosePath(path, start_->purpose()); });
   dialog->open();
 }
 
@@ -304,27 +324,52 @@ void MainWindow::saveRecipe() {
   dialog->open();
 }
 
+QStringList MainWindow::recent() const {
+  return remember_ ? QSettings().value(QStringLiteral("recent")).toStringList() : QStringList();
+}
+
 void MainWindow::rememberRecent(const QString& path) {
-  if (!remember_ || path == lastSessionPath())
+  if (!remember_ || path.isEmpty() || path == lastSessionPath())
     return;
-  QSettings settings;
-  QStringList recent = settings.value(QStringLiteral("recent")).toStringList();
-  recent.removeAll(path);
-  recent.prepend(path);
-  while (recent.size() > 12)
-    recent.removeLast();
-  settings.setValue(QStringLiteral("recent"), recent);
+  QStringList list = recent();
+  list.removeAll(path);
+  list.prepend(path);
+  while (list.size() > 12)
+    list.removeLast();
+  QSettings().setValue(QStringLiteral("recent"), list);
+  rebuildRecent();
+}
+
+void MainWindow::forgetRecent(const QString& path) {
+  if (!remember_)
+    return;
+  QStringList list = recent();
+  list.removeAll(path);
+  QSettings().setValue(QStringLiteral("recent"), list);
   rebuildRecent();
 }
 
 void MainWindow::rebuildRecent() {
   recent_menu_->clear();
-  const QStringList recent =
-      remember_ ? QSettings().value(QStringLiteral("recent")).toStringList() : QStringList();
-  for (const auto& path : recent)
+  const QStringList list = recent();
+  for (const auto& path : list)
     connect(recent_menu_->addAction(QDir::toNativeSeparators(path)), &QAction::triggered, this,
             [this, path] { openPath(path); });
-  recent_menu_->setEnabled(!recent.isEmpty());
+  recent_menu_->setEnabled(!list.isEmpty());
+}
+
+void MainWindow::offerDrop(const QString& path, const QPoint& at) {
+  auto* menu = new QMenu(this);
+  menu->setAttribute(Qt::WA_DeleteOnClose);
+  menu->setToolTipsVisible(true);
+  add(menu, tr("&Open instead"), {}, tr("Take the place of the open checkpoint"), this,
+      [this, path] { choosePath(path, StartPage::Purpose::open); });
+  add(menu, tr("Open &beside"), {},
+      tr("As a second checkpoint: histograms over each other, error per layer"), this,
+      [this, path] { choosePath(path, StartPage::Purpose::beside); });
+  add(menu, tr("Add to &Compare"), {}, tr("Generate and measure with it beside the others"), this,
+      [this, path] { workbench_.addContender(path); });
+  menu->popup(mapToGlobal(at));
 }
 
 void MainWindow::cleanKept() {

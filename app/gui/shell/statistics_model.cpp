@@ -51,10 +51,12 @@ constexpr std::array<Row, 12> rows{{
 } // namespace
 
 void StatisticsModel::set(std::shared_ptr<const WeightStatistics> original,
-                          std::shared_ptr<const WeightStatistics> stored) {
+                          std::shared_ptr<const WeightStatistics> stored,
+                          std::shared_ptr<const WeightStatistics> second) {
   beginResetModel();
   original_ = std::move(original);
   stored_ = std::move(stored);
+  second_ = std::move(second);
   endResetModel();
 }
 
@@ -63,14 +65,21 @@ int StatisticsModel::rowCount(const QModelIndex& parent) const {
 }
 
 int StatisticsModel::columnCount(const QModelIndex& parent) const {
-  return parent.isValid() ? 0 : stored_ ? 3 : 2;
+  return parent.isValid() ? 0 : 2 + (stored_ != nullptr) + (second_ != nullptr);
+}
+
+StatisticsModel::Side StatisticsModel::sideOf(int column) const {
+  return column < 2 ? Side::original : column == 2 && stored_ ? Side::stored : Side::second;
 }
 
 QVariant StatisticsModel::data(const QModelIndex& index, int role) const {
   if (!index.isValid() || index.row() >= int(rows.size()))
     return {};
   const Row& row = rows[std::size_t(index.row())];
-  const auto& side = index.column() == 2 ? stored_ : original_;
+  const Side which = sideOf(index.column());
+  const auto& side = which == Side::original ? original_
+                     : which == Side::stored ? stored_
+                                             : second_;
   switch (role) {
   case Qt::DisplayRole:
     return index.column() == 0 ? tr(row.title) : side ? row.value(*side) : QString();
@@ -91,14 +100,21 @@ QVariant StatisticsModel::data(const QModelIndex& index, int role) const {
 QVariant StatisticsModel::headerData(int section, Qt::Orientation orientation, int role) const {
   if (orientation != Qt::Horizontal)
     return {};
+  if (section == 0)
+    return {};
+  const Side side = sideOf(section);
   if (role == Qt::DisplayRole)
-    return section == 0 ? QString() : section == 1 ? tr("Original") : tr("Stored");
+    return side == Side::original ? tr("Original")
+           : side == Side::stored ? tr("Stored")
+                                  : tr("Second");
   if (role == Qt::ForegroundRole)
-    return section == 2 ? theme().quantized : theme().original;
+    return side == Side::original ? theme().original
+           : side == Side::stored ? theme().quantized
+                                  : theme().second;
   if (role == Qt::ToolTipRole)
-    return section == 0   ? QString()
-           : section == 1 ? tr("The opened checkpoint")
-                          : tr("Decoded from the packed codes that get exported");
+    return side == Side::original ? tr("The opened checkpoint")
+           : side == Side::stored ? tr("Decoded from the packed codes that get exported")
+                                  : tr("The second checkpoint, opened beside it");
   return {};
 }
 

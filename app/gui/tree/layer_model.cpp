@@ -2,11 +2,13 @@
 #include "app/gui/tree/layer_model.h"
 
 #include "app/gui/format.h"
+#include "app/gui/inspect/second_errors.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/delegates.h"
 
 #include <algorithm>
 #include <cmath>
+#include <QSet>
 #include <QSize>
 
 namespace bitlathe::gui {
@@ -41,6 +43,10 @@ Heading heading(TreeColumn column) {
   case TreeColumn::error:
     return {"Error", "Signal-to-noise ratio of what is stored against the source, in decibels; "
                      "a longer bar is a larger error"};
+  case TreeColumn::second:
+    return {"Δ SQNR", "Signal-to-noise ratio of the second checkpoint's weight against this one's, "
+                      "in decibels; a longer bar is a larger difference. Filled for the layers "
+                      "that were looked at, and for all on request (Ctrl+Shift+M)"};
   case TreeColumn::count_:
     break;
   }
@@ -64,6 +70,7 @@ LayerModel::LayerModel(Workbench& workbench, QObject* parent)
   connect(&workbench, &Workbench::moduleFinished, this, &LayerModel::refreshUpTo);
   connect(&workbench, &Workbench::quantizeStarted, this, [this] { results_shown_ = 0; });
   connect(&Theme::instance(), &Theme::changed, this, &LayerModel::refresh);
+  connect(&SecondErrors::of(workbench), &SecondErrors::changed, this, &LayerModel::refreshSecond);
   rebuild();
 }
 
@@ -73,17 +80,22 @@ void LayerModel::rebuild() {
   tops_.clear();
   by_name_.clear();
   const int count = checkpoint_ ? int(checkpoint_->modules.size()) : 0;
+  by_name_.reserve(count);
+  top_of_.clear();
+  QHash<int, int> blocks; // layer -> top row
   for (int i = 0; i < count; ++i) {
     const Module& module = checkpoint_->modules[std::size_t(i)];
     by_name_.insert(QString::fromStdString(module.name), i);
-    if (grouped_ && module.layer >= 0) {
-      const auto block = std::find_if(tops_.begin(), tops_.end(),
-                                      [&](const Top& top) { return top.layer == module.layer; });
-      if (block != tops_.end()) {
-        block->modules.append(i);
-        continue;
-      }
+    const bool in_block = grouped_ && module.layer >= 0;
+    if (const auto block = in_block ? blocks.constFind(module.layer) : blocks.constEnd();
+        block != blocks.constEnd()) {
+      tops_[*block].modules.append(i);
+      top_of_.append(*block);
+      continue;
     }
+    if (in_block)
+      blocks.insert(module.layer, int(tops_.size()));
+    top_of_.append(int(tops_.size()));
     tops_.append(Top{grouped_ ? module.layer : -1, {i}});
   }
   endResetModel();
@@ -116,6 +128,62 @@ void LayerModel::refreshUpTo(int result) {
     Q_EMIT dataChanged(cell, cell);
     if (const QModelIndex block = row.parent().siblingAtColumn(column); block.isValid())
       Q_EMIT dataChanged(block, block);
+  }
+}
+
+void LayerModel::refreshSecond(const QStringList& modules) {
+  if (modules.isEmpty() || modules.size() > 64) {
+    refresh();
+    return;
+  }
+  for (const auto& name : modules)
+    if (const QModelIndex cell = indexOf(name).siblingAtColumn(int(TreeColumn::second));
+        cell.isValid()) {
+      Q_EMIT dataChanged(cell, cell);
+      if (const QModelIndex block = cell.parent().siblingAtColumn(int(TreeColumn::second));
+          block.isValid())
+        Q_EMIT dataChanged(block, block);
+    }
+}
+
+QVariant LayerModel::secondData(const QList<int>& modules, int role) const {
+  constexpr double unknown = 1000;
+  const auto& errors = SecondErrors::of(workbench_);
+  double worst = unknown;
+  QString reason;
+  for (const int i : modules) {
+    const auto* error =
+        errors.find(QString::fromStdString(checkpoint_->modules[std::size_t(i)].name));
+    if (!error)
+      continue;
+    if (error->reason.isEmpty())
+      worst = std::min(worst, error->sqnr_db);
+    else if (modules.size() == 1)
+      reason = error->reason;
+  }
+  if (role == sort_role)
+    return worst;
+  if (!reason.isEmpty())
+    return role == Qt::DisplayRole   ? QVariant(QStringLiteral("–"))
+           : role == Qt::ToolTipRole ? QVariant(reason)
+                                     : QVariant();
+  if (worst >= unknown)
+    return {};
+  constexpr double exact = 300; // no difference at all
+  switch (role) {
+  case Qt::DisplayRole:
+    return worst >= exact ? tr("equal") : QString::number(worst, 'f', 1) + " dB";
+  case bar_role:
+    return error_bar(worst);
+  case bar_color_role:
+    return worst < 10 ? theme().error : worst < 16 ? theme().outlier : theme().second;
+  case Qt::ToolTipRole:
+    if (modules.size() > 1)
+      return tr("Worst module of the block, as far as they were measured");
+    return errorText(*errors.find(
+        QString::fromStdString(checkpoint_->modules[std::size_t(modules.first())].name)));
+  default:
+    return {};
   }
 }
 
@@ -169,18 +237,23 @@ QModelIndex LayerModel::indexOf(const QString& module) const {
   const int i = by_name_.value(module, -1);
   if (i < 0)
     return {};
-  for (int row = 0; row < tops_.size(); ++row)
-    if (const auto at = tops_[row].modules.indexOf(i); at >= 0)
-      return tops_[row].layer >= 0 ? index(int(at), 0, index(row, 0)) : index(row, 0);
-  return {};
+  const int row = top_of_[i];
+  if (tops_[row].layer < 0)
+    return index(row, 0);
+  const auto& modules = tops_[row].modules; // in model order
+  const auto at = std::lower_bound(modules.begin(), modules.end(), i) - modules.begin();
+  return index(int(at), 0, index(row, 0));
 }
 
 QStringList LayerModel::roles() const {
   QStringList roles;
+  QSet<QString> seen;
   if (checkpoint_)
     for (const auto& module : checkpoint_->modules)
-      if (const auto role = QString::fromStdString(module.role); !roles.contains(role))
+      if (const auto role = QString::fromStdString(module.role); !seen.contains(role)) {
+        seen.insert(role);
         roles.append(role);
+      }
   return roles;
 }
 
@@ -207,10 +280,10 @@ QVariant LayerModel::data(const QModelIndex& index, int role) const {
     return column == TreeColumn::name ? QSize(60, 21) : QVariant();
   if (role == Qt::TextAlignmentRole)
     return QVariant::fromValue<Qt::Alignment>(
-        Qt::AlignVCenter |
-        (column == TreeColumn::size || column == TreeColumn::planned || column == TreeColumn::error
-             ? Qt::AlignRight
-             : Qt::AlignLeft));
+        Qt::AlignVCenter | (column == TreeColumn::size || column == TreeColumn::planned ||
+                                    column == TreeColumn::error || column == TreeColumn::second
+                                ? Qt::AlignRight
+                                : Qt::AlignLeft));
   if (index.internalId() == 0) {
     const Top& top = tops_[index.row()];
     return top.layer >= 0 ? groupData(top, column, role)
@@ -254,6 +327,8 @@ QVariant LayerModel::moduleData(int i, TreeColumn column, int role) const {
     return theme().muted;
   const bool shown = role == Qt::DisplayRole || role == Qt::EditRole;
   switch (column) {
+  case TreeColumn::second:
+    return secondData({i}, role);
   case TreeColumn::name:
     return role == sort_role ? QVariant(i) : nameData(i, role);
   case TreeColumn::include:
@@ -350,6 +425,8 @@ QVariant LayerModel::groupData(const Top& top, TreeColumn column, int role) cons
     return numberFont();
   if (role == Qt::ForegroundRole && column != TreeColumn::name)
     return theme().muted;
+  if (column == TreeColumn::second)
+    return secondData(top.modules, role);
   const bool shown = role == Qt::DisplayRole;
   quint64 before = 0, after = 0;
   int chosen = 0;

@@ -40,17 +40,20 @@ class LayerModel : public QAbstractItemModel {
   void rebuild();
   void refresh();               ///< plan or results changed: same rows
   void refreshUpTo(int result); ///< results of a running job arrived
+  void refreshSecond(const QStringList& modules);
   QList<int> moduleIndexes(const QModelIndex& index) const;
   const ModuleResult* result(int module) const;
   const PlannedModule* planned(int module) const;
   QVariant moduleData(int module, TreeColumn column, int role) const;
   QVariant groupData(const Top& top, TreeColumn column, int role) const;
   QVariant nameData(int module, int role) const;
+  QVariant secondData(const QList<int>& modules, int role) const;
 
   Workbench& workbench_;
   std::shared_ptr<const Checkpoint> checkpoint_;
   QList<Top> tops_;
   QHash<QString, int> by_name_;
+  QList<int> top_of_; ///< row of the top that holds each module
   bool grouped_ = true;
   int results_shown_ = 0;
 };

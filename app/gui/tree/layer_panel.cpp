@@ -18,6 +18,7 @@
 #include <QLineEdit>
 #include <QMenu>
 #include <QPushButton>
+#include <QSet>
 #include <QShortcut>
 #include <QToolButton>
 #include <QTreeView>
@@ -45,6 +46,7 @@ int preferredWidth(TreeColumn column) {
   case TreeColumn::planned:
     return 72;
   case TreeColumn::error:
+  case TreeColumn::second:
     return 78;
   default:
     return 150;
@@ -109,6 +111,7 @@ LayerPanel::LayerPanel(Workbench& workbench, QWidget* parent)
   view_->setItemDelegateForColumn(int(TreeColumn::method), new MethodDelegate(view_));
   view_->setItemDelegateForColumn(int(TreeColumn::planned), new BarDelegate(view_));
   view_->setItemDelegateForColumn(int(TreeColumn::error), new BarDelegate(view_));
+  view_->setItemDelegateForColumn(int(TreeColumn::second), new BarDelegate(view_));
   view_->header()->setStretchLastSection(false);
   view_->header()->setSectionResizeMode(QHeaderView::Interactive);
   view_->header()->setSectionResizeMode(0, QHeaderView::Stretch);
@@ -233,10 +236,13 @@ void LayerPanel::pushSelection() {
   if (syncing_)
     return;
   QStringList names;
+  QSet<QString> seen;
   const auto add = [&](const QModelIndex& row) {
     for (const auto& name : model_->modulesOf(filter_->mapToSource(row)))
-      if (!names.contains(name))
+      if (!seen.contains(name)) {
+        seen.insert(name);
         names.append(name);
+      }
   };
   const QModelIndex current = view_->selectionModel()->currentIndex();
   if (current.isValid() && view_->selectionModel()->isRowSelected(current.row(), current.parent()))
@@ -266,9 +272,10 @@ void LayerPanel::updateStatus() {
   const auto& selection = workbench_.selection();
   if (selection.size() > 1) {
     quint64 bytes = 0;
-    for (const auto& name : selection)
-      if (const auto* module = workbench_.checkpoint()->find_module(name.toStdString()))
-        bytes += module->bytes();
+    const QSet<QString> chosen(selection.begin(), selection.end());
+    for (const auto& module : workbench_.checkpoint()->modules)
+      if (chosen.contains(QString::fromStdString(module.name)))
+        bytes += module.bytes();
     text += tr(" · %1 selected, %2").arg(selection.size()).arg(formatBytes(bytes));
   }
   status_->setText(text);
