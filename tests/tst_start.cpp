@@ -43,6 +43,14 @@ std::vector<ModelPlace> fake_places(const fs::path& root) {
   return {{"lmstudio", root / "models"}, {"ollama", root / "nothing"}};
 }
 
+/// The histogram of weights on the Inspect stage; the other one shows activations.
+HistogramView* weights_of(MainWindow& window) {
+  for (auto* view : window.stageWidget(0)->findChildren<HistogramView*>())
+    if (!view->accessibleName().contains("activations"))
+      return view;
+  return nullptr;
+}
+
 } // namespace
 
 class StartTest : public QObject {
@@ -158,7 +166,7 @@ void StartTest::second_checkpoint() {
   QVERIFY(std::abs(errors.find(module)->sqnr_db - told(module)) < 1e-6);
 
   // The overlay: three counts per line of the exported figures.
-  auto* histogram = window.stageWidget(0)->findChild<HistogramView*>();
+  auto* histogram = weights_of(window);
   QTRY_VERIFY_WITH_TIMEOUT(histogram->csv().section('\n', 100, 100).count(',') == 4 &&
                                !histogram->csv().section('\n', 100, 100).endsWith(','),
                            patience);

@@ -320,7 +320,11 @@ void InspectStage::showNote() {
   QString note = weights_note_;
   if (module(TensorLookup::second))
     if (const auto* error = SecondErrors::of(workbench_).find(shown_))
-      note += QStringLiteral(" · ") + tr("second: %1").arg(errorText(*error));
+      note += QStringLiteral(" · ") +
+              tr("second: %1")
+                  .arg(!error->reason.isEmpty() ? error->reason
+                       : error->mse == 0        ? tr("equal")
+                                                : QString::number(error->sqnr_db, 'f', 1) + " dB");
   weights_card_->setReadout(note);
 }
 

@@ -80,6 +80,9 @@ void TensorLookup::compute(const QString& module, Side side) {
         if (checkpoint != checkpointOf(workbench_, side))
           return;
         if (done) {
+          constexpr std::size_t most_kept = 32; // with channels, one can take megabytes
+          if (known_[side].size() >= most_kept)
+            known_[side].erase(known_[side].begin());
           known_[side][module] = *done;
           Q_EMIT ready(module);
         } else if (!done.error().cancelled()) {

@@ -182,6 +182,8 @@ void MainWindow::connectWorkbench() {
         asked_for_ != QString::fromStdString(workbench_.checkpoint()->path.string()))
       rememberRecent(asked_for_);
     details_->showCheckpoint(false);
+    if (workbench_.second() && !details_dock_->isFloating()) // room for a third column
+      resizeDocks({details_dock_}, {std::max(details_dock_->width(), 320)}, Qt::Horizontal);
     showStage();
   });
   connect(&details_->checkpointPanel(), &CheckpointPanel::besideWanted, this,
