@@ -230,7 +230,7 @@ class TestGuiStages : public QObject {
     quantized.tokens = {token(1, " a"), token(3, " c")};
     original.seconds = quantized.seconds = 0.5;
     const QList<Transcript> all{
-        {QStringLiteral("demo"), QStringLiteral("Say ```"), {}, {original, quantized}}};
+        {QStringLiteral("demo"), QStringLiteral("Say ```"), {}, {}, {original, quantized}}};
     const QString markdown = transcriptMarkdown(all);
     QVERIFY(markdown.contains(QStringLiteral("````text\nSay ```\n````")));
     QVERIFY(markdown.contains(QStringLiteral("first different token: 2")));
