@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <fstream>
-#include <set>
 #include <sstream>
 #include <vector>
 
@@ -11,37 +10,71 @@ namespace bitlathe {
 
 namespace {
 
-/// Builds the document like the library's own DOM parser, and rejects duplicate keys and deep
-/// nesting, which that parser lets through.
-class CheckedHandler {
+/// Builds the document, and rejects duplicate keys and deep nesting, which the library's own parser
+/// lets through. (Its callbacks could tell, but look through the whole parent at the end of every
+/// object: quadratic for the header of a checkpoint with many tensors.)
+class Builder {
  public:
+  Json document;
   std::string problem;
 
-  bool operator()(int depth, Json::parse_event_t event, Json& parsed) {
-    switch (event) {
-    case Json::parse_event_t::object_start:
-      keys_.emplace_back();
-      break;
-    case Json::parse_event_t::object_end:
-      if (!keys_.empty())
-        keys_.pop_back();
-      break;
-    case Json::parse_event_t::key:
-      if (!keys_.empty() && !keys_.back().insert(parsed.get_ref<const std::string&>()).second &&
-          problem.empty())
-        problem =
-            "the key \"" + parsed.get_ref<const std::string&>() + "\" appears twice in one object";
-      break;
-    default:
-      break;
-    }
-    if (depth > 512 && problem.empty())
-      problem = "nested more than 512 levels deep";
-    return problem.empty();
+  bool null() { return add(nullptr); }
+  bool boolean(bool value) { return add(value); }
+  bool number_integer(Json::number_integer_t value) { return add(value); }
+  bool number_unsigned(Json::number_unsigned_t value) { return add(value); }
+  bool number_float(Json::number_float_t value, const std::string&) { return add(value); }
+  bool string(std::string& value) { return add(std::move(value)); }
+  bool binary(Json::binary_t&) { return fail("binary data"); } // not in text
+  bool start_object(std::size_t) { return open(Json::object()); }
+  bool start_array(std::size_t) { return open(Json::array()); }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
+  bool key(std::string& name) {
+    const auto [it, fresh] = open_.back()->get_ref<Json::object_t&>().emplace(name, nullptr);
+    if (!fresh)
+      return fail("the key \"" + name + "\" appears twice in one object");
+    member_ = &it->second;
+    return true;
+  }
+  bool parse_error(std::size_t, const std::string&, const Json::exception& error) {
+    return fail(error.what());
   }
 
  private:
-  std::vector<std::set<std::string>> keys_;
+  bool fail(std::string text) {
+    problem = std::move(text);
+    return false;
+  }
+  Json* put(Json value) {
+    if (open_.empty()) {
+      document = std::move(value);
+      return &document;
+    }
+    if (open_.back()->is_array()) {
+      auto& list = open_.back()->get_ref<Json::array_t&>();
+      list.push_back(std::move(value));
+      return &list.back();
+    }
+    *member_ = std::move(value);
+    return member_;
+  }
+  bool add(Json value) {
+    put(std::move(value));
+    return true;
+  }
+  bool open(Json value) {
+    if (open_.size() >= 512)
+      return fail("nested more than 512 levels deep");
+    open_.push_back(put(std::move(value)));
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
+  std::vector<Json*> open_; ///< objects and arrays around the current place, outermost first
+  Json* member_ = nullptr;  ///< where the value of the last key goes
 };
 
 Error type_error(std::string_view key, std::string_view wanted, const Json& got,
@@ -66,20 +99,18 @@ Error missing(std::string_view key, const std::string& where) {
 } // namespace
 
 Result<Json> parse_json(std::string_view text, const std::string& where) {
-  CheckedHandler handler;
+  Builder builder;
   try {
-    auto json = Json::parse(text, std::ref(handler));
-    if (!handler.problem.empty())
-      return Error{"bad-file", "Invalid JSON: " + handler.problem, where};
-    return json;
+    if (Json::sax_parse(text, &builder))
+      return std::move(builder.document);
   } catch (const Json::exception& e) {
-    if (!handler.problem.empty())
-      return Error{"bad-file", "Invalid JSON: " + handler.problem, where};
-    std::string what = e.what(); // "[json.exception.parse_error.101] parse error at line 1, ..."
+    builder.problem = e.what();
+  }
+  auto& what = builder.problem; // "[json.exception.parse_error.101] parse error at line 1, ..."
+  if (what.rfind("[json.", 0) == 0)
     if (const auto end = what.find("] "); end != std::string::npos)
       what.erase(0, end + 2);
-    return Error{"bad-file", "Invalid JSON: " + what, where};
-  }
+  return Error{"bad-file", "Invalid JSON: " + what, where};
 }
 
 Result<Json> read_json_file(const std::filesystem::path& path) {

@@ -86,7 +86,11 @@ class Assembler {
  public:
   Assembler(Checkpoint& checkpoint, std::vector<Module> found,
             const std::vector<StoredTensor>& tensors)
-      : checkpoint_(checkpoint), found_(std::move(found)), tensors_(tensors) {}
+      : checkpoint_(checkpoint), found_(std::move(found)) {
+    for (const auto& tensor : tensors)
+      if (const auto dot = tensor.name.rfind('.'); dot != std::string::npos)
+        of_module_[tensor.name.substr(0, dot)].push_back(&tensor);
+  }
 
   void run(const Arch& arch, ModelSpec spec) {
     for (std::size_t i = 0; i < found_.size(); ++i)
@@ -263,7 +267,7 @@ class Assembler {
       taken_.insert(expected.name);
       if (!expected.bias && module.bias.rows > 0) {
         module.bias = QTensor();
-        drop_tensor(module.hf_name() + ".bias");
+        drop(module.hf_name(), module.hf_name() + ".bias");
       }
       if (stored_transposed(expected, module)) {
         read_by_columns(module.weight);
@@ -287,17 +291,14 @@ class Assembler {
     checkpoint_.modules.push_back(std::move(module));
   }
 
-  void drop(const std::string& module) {
-    for (const auto& tensor : tensors_)
-      if (tensor.name.size() > module.size() && tensor.name[module.size()] == '.' &&
-          tensor.name.compare(0, module.size(), module) == 0 &&
-          tensor.name.find('.', module.size() + 1) == std::string::npos)
-        checkpoint_.others.push_back(tensor);
-  }
-  void drop_tensor(const std::string& name) {
-    for (const auto& tensor : tensors_)
-      if (tensor.name == name)
-        checkpoint_.others.push_back(tensor);
+  /// Lists the tensors of a module, or only the one called `name`, as others.
+  void drop(const std::string& module, const std::string& name = {}) {
+    const auto it = of_module_.find(module);
+    if (it == of_module_.end())
+      return;
+    for (const StoredTensor* tensor : it->second)
+      if (name.empty() || tensor->name == name)
+        checkpoint_.others.push_back(*tensor);
   }
 
   std::string summary() const {
@@ -317,7 +318,7 @@ class Assembler {
 
   Checkpoint& checkpoint_;
   std::vector<Module> found_;
-  const std::vector<StoredTensor>& tensors_;
+  std::map<std::string, std::vector<const StoredTensor*>> of_module_; ///< tensors by module
   std::map<std::string, std::size_t> index_;
   std::set<std::string> taken_;
   std::vector<std::string> problems_;
