@@ -241,6 +241,30 @@ class TestCli : public QObject {
     QVERIFY(sampled.json["tokens"] == sampled_again.json["tokens"]);
   }
 
+  void chat() {
+    RUN_OK(result, {"generate", demo, "--prompt", "Hello", "--chat", "--max-new", "3", "--json"});
+    QCOMPARE(QString::fromStdString(result.json["rendered"].get<std::string>()),
+             QStringLiteral("User: Hello\nAssistant:"));
+    QVERIFY(!result.json["stop_tokens"].empty());
+    QFile messages(path("messages.json"));
+    QVERIFY(messages.open(QIODevice::WriteOnly));
+    messages.write(R"([{"role": "user", "content": "Hello"}])");
+    messages.close();
+    RUN_OK(tokens, {"tokenize", demo, "--chat", path("messages.json"), "--json"});
+    QVERIFY(tokens.json["ids"] == result.json["prompt_tokens"]);
+    QFile other(path("other.jinja"));
+    QVERIFY(other.open(QIODevice::WriteOnly));
+    other.write("{% for m in messages %}{{ m.content | conjure }}{% endfor %}");
+    other.close();
+    const Run failed = run({"generate", demo, "--prompt", "Hello", "--chat", "--chat-template",
+                            path("other.jinja"), "--json"});
+    QCOMPARE(failed.code, 1);
+    const auto message = failed.json["error"]["message"].get<std::string>();
+    QVERIFY2(message.find("conjure") != std::string::npos, message.c_str());
+    // --system without --chat would be ignored silently.
+    QCOMPARE(run({"generate", demo, "--prompt", "Hello", "--system", "Be kind."}).code, 2);
+  }
+
   void mainJob_data() {
     QTest::addColumn<QString>("format");
     QTest::addColumn<QStringList>("options");
