@@ -77,10 +77,10 @@ Result<void> write_own(const fs::path& path, const ActivationStatistics& statist
     s.moments = {double(m.moments.min), double(m.moments.max), double(m.moments.absmax),
                  m.moments.sum,         m.moments.sum2,        m.moments.sum3,
                  m.moments.sum4,        m.histogram_lo,        m.histogram_hi};
-    const auto add = [&](const char* part, const char* dtype, std::size_t size,
-                         std::span<const std::byte> bytes) {
+    const auto add = [&, &module = name](const char* part, const char* dtype, std::size_t size,
+                                         std::span<const std::byte> bytes) {
       if (size > 0)
-        tensors.push_back(to_write(name + "/" + part, dtype, {std::int64_t(size)}, bytes));
+        tensors.push_back(to_write(module + "/" + part, dtype, {std::int64_t(size)}, bytes));
     };
     add("counts", "U64", s.counts.size(), bytes_of(s.counts));
     add("moments", "F64", s.moments.size(), bytes_of(s.moments));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory of this process as the project reports it: anonymous and shared pages (what a promise is about), and
-// mapped file pages (which the system can drop at any time) apart.
+// Memory of this process as the project reports it: anonymous and shared pages (what a promise is
+// about), and mapped file pages (which the system can drop at any time) apart.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@ struct MemoryUse {
 };
 MemoryUse memory_use();
 
-/// Starts sampling the use every 20 ms from a thread of its own, once per process; without it the peaks below
-/// are those of the moments they are asked for.
+/// Starts sampling the use every 20 ms from a thread of its own, once per process; without it the
+/// peaks below are those of the moments they are asked for.
 void start_memory_watch();
 std::uint64_t peak_rss_bytes();
 std::uint64_t peak_mapped_bytes();

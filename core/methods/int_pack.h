@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shared by methods that code on integer grids: ranges, grids, and the canonical tensor made from them.
+// Shared by methods that code on integer grids: ranges, grids, and the canonical tensor made from
+// them.
 #pragma once
 
 #include "core/methods/method.h"
@@ -15,8 +16,8 @@ struct IntGrids {
 
 IntSpec int_spec(const Scheme& scheme, std::int64_t cols);
 
-/// Exact minimum and maximum of every group (of the tensor when per_tensor). NaN and infinities are an error that
-/// names the module.
+/// Exact minimum and maximum of every group (of the tensor when per_tensor). NaN and infinities are
+/// an error that names the module.
 Result<void> exact_ranges(const MethodInput& input, const IntSpec& spec, std::vector<float>& lo,
                           std::vector<float>& hi);
 

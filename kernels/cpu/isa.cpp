@@ -40,13 +40,23 @@ std::string_view isa_name(Isa isa) {
   return "scalar";
 }
 
+namespace {
+
+/// Clang 14 does not know "f16c" by name; the registers are those of AVX.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0;
+}
+
+} // namespace
+
 std::vector<Isa> supported_isas() {
   static const std::vector<Isa> found = [] {
     std::vector<Isa> isas{Isa::scalar};
     // __builtin_cpu_supports also asks the operating system whether it keeps the registers.
     __builtin_cpu_init();
     if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-          __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c")))
+          __builtin_cpu_supports("bmi2") && has_f16c()))
       return isas;
     isas.push_back(Isa::avx2);
     if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

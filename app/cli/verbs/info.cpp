@@ -191,8 +191,9 @@ void show(const OrderedJson& json, std::ostream& out) {
   for (const auto& share : summary["schemes"])
     schemes += (schemes.empty() ? "" : ", ") + share["scheme"].get<std::string>() + " x " +
                share["modules"].dump();
-  out << "stored as: " << schemes << (summary["mixed"].get<bool>() ? " (mixed)" : "") << ", "
-      << show_number(summary["bits_per_weight"].get<double>(), 4) << " bits per weight\n";
+  if (!schemes.empty()) // a file may hold a vocabulary only
+    out << "stored as: " << schemes << (summary["mixed"].get<bool>() ? " (mixed)" : "") << ", "
+        << show_number(summary["bits_per_weight"].get<double>(), 4) << " bits per weight\n";
   for (const auto& [name, value] : summary["facts"].items())
     out << name << ": " << value.get<std::string>() << "\n";
   if (!json["runnable"].get<bool>())
