@@ -243,6 +243,16 @@ std::string quant_of_name(const std::string& file_name) {
   return std::string(found);
 }
 
+bool is_folder(const fs::path& path) {
+  std::error_code failed;
+  return fs::is_directory(path, failed);
+}
+
+bool is_file(const fs::path& path) {
+  std::error_code failed;
+  return fs::is_regular_file(path, failed);
+}
+
 std::optional<SplitName> split_name(const fs::path& path) {
   const auto stem = path.stem().string();
   SplitName out;

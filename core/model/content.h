@@ -31,6 +31,10 @@ std::string_view gguf_file_type_name(std::int64_t file_type);
 /// empty.
 std::string quant_of_name(const std::string& file_name);
 
+/// False for what cannot be looked at, too.
+bool is_folder(const fs::path& path);
+bool is_file(const fs::path& path);
+
 /// "-00002-of-00005" at the end of a name without its extension: part 2 of 5.
 struct SplitName {
   std::string base;

@@ -18,16 +18,6 @@ constexpr std::size_t most_entries = 4096;
 constexpr std::size_t most_models = 2000;
 constexpr int deepest = 4; ///< LM Studio: publisher/model, sometimes one or two more
 
-bool is_folder(const fs::path& path) {
-  std::error_code failed;
-  return fs::is_directory(path, failed);
-}
-
-bool is_file(const fs::path& path) {
-  std::error_code failed;
-  return fs::is_regular_file(path, failed);
-}
-
 std::uint64_t size_of(const fs::path& path) {
   std::error_code failed;
   const auto size = fs::file_size(path, failed);

@@ -17,11 +17,6 @@ bool starts_with(std::string_view text, std::string_view head) {
   return text.substr(0, head.size()) == head;
 }
 
-bool is_folder(const fs::path& path) {
-  std::error_code failed;
-  return fs::is_directory(path, failed);
-}
-
 /// "sha256:<64 digits>" as a file name: nothing else may become part of a path.
 std::string blob_name(const std::string& digest) {
   const bool good = digest.size() == 71 && starts_with(digest, "sha256:") &&

@@ -3,45 +3,17 @@
 // order are seen in Hugging Face order through QTensor::row_order.
 #include "core/arch/rope.h"
 #include "core/model/assemble.h"
+#include "core/model/content.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <set>
 
 namespace bitlathe {
 
 namespace {
-
-bool starts_as_gguf(const fs::path& path) {
-  std::error_code failed;
-  if (!fs::is_regular_file(path, failed))
-    return false;
-  char magic[4] = {};
-  std::ifstream(path, std::ios::binary).read(magic, 4);
-  return std::memcmp(magic, "GGUF", 4) == 0;
-}
-
-/// "-00002-of-00005.gguf" at the end of a name: part 2 of 5.
-struct SplitName {
-  std::string base;
-  int part = 0, parts = 0;
-};
-std::optional<SplitName> split_name(const fs::path& path) {
-  const auto stem = path.stem().string();
-  SplitName out;
-  int used = 0;
-  if (stem.size() < 16)
-    return std::nullopt;
-  const auto tail = stem.substr(stem.size() - 15);
-  if (std::sscanf(tail.c_str(), "-%5d-of-%5d%n", &out.part, &out.parts, &used) != 2 || used != 15)
-    return std::nullopt;
-  out.base = stem.substr(0, stem.size() - 15);
-  return out;
-}
 
 /// The model file of a folder: its only .gguf, or the first part of its only split model.
 fs::path model_file(const fs::path& path) {
@@ -57,7 +29,7 @@ fs::path model_file(const fs::path& path) {
   return found.size() == 1 ? found.front() : fs::path();
 }
 
-bool recognises(const fs::path& path) { return starts_as_gguf(model_file(path)); }
+bool recognises(const fs::path& path) { return first_bytes(model_file(path), 4) == "GGUF"; }
 
 std::int64_t split_number(const GgufFile& file, const char* key, std::int64_t otherwise) {
   const auto* value = find(file.metadata, key);
@@ -79,9 +51,7 @@ Result<GgufFile> read_parts(const fs::path& path) {
                  path.string()};
   GgufFile whole;
   for (int part = 1; part <= name->parts; ++part) {
-    char tail[32];
-    std::snprintf(tail, sizeof tail, "-%05d-of-%05d.gguf", part, name->parts);
-    const auto at = path.parent_path() / (name->base + tail);
+    const auto at = path.parent_path() / part_name(*name, part, ".gguf");
     auto read = part == name->part ? Result<GgufFile>(std::move(opened)) : read_gguf(at);
     if (!read && read.error().code == "not-found")
       return Error{"not-found",
