@@ -59,6 +59,9 @@ MatrixView MatrixView::slice(std::int64_t first_row, std::int64_t count) const {
     return part;
   }
   part.codes = cut(codes, layout->row_bytes(*this));
+  part.row_origin += first_row;
+  if (layout->groups_cross_rows)
+    return part;
   if (!per_tensor) { // one scale and zero for all rows stays as it is
     if (!scales.empty())
       part.scales = cut(scales, groups() * std::int64_t(float_size(float_type)));

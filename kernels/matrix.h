@@ -55,7 +55,10 @@ struct Layout;
 ///                  w = scale * (u - zero); symmetric: zero = 2^(bits-1) and `zeros` is empty;
 ///                  asymmetric: `zeros` has one byte per group, values 0..2^bits-1.
 ///                  scales/zeros: [rows][groups], or one element when `per_tensor`.
-/// other layouts:  blocks along a row in `codes` (GGUF types: their names, reference ggml), see
+///                  With a `column_order`, the codes and groups of a row stand in that order, and
+///                  the layout is "int_ordered".
+/// other layouts:  what their file in kernels/layouts says: blocks along a row in `codes` (GGUF
+/// types: their names, reference ggml), see
 ///                  `Layout::block`.
 struct MatrixView {
   const Layout* layout = nullptr;
@@ -66,7 +69,16 @@ struct MatrixView {
   bool per_tensor = false;
   FloatType float_type = FloatType::f32; ///< of the values (float) or of the scales (int)
   std::span<const std::byte> codes, scales, zeros;
+  /// Scales of scales, where the layout has such.
+  std::span<const std::byte> nested;
   RowOrder row_order = {}; ///< of codes, scales and zeros
+  /// Position in a stored row -> column of the weight (act-order); empty: the same.
+  std::span<const std::int32_t> column_order;
+  /// Rows that share a scale; more than 1 for tiles (f8: 128 x 128).
+  std::int64_t group_rows = 1;
+  /// Layouts whose groups do not end with a row (tiles, blocks over the flattened weight): the row
+  /// of the whole weight that row 0 is. `scales`, `zeros` and `nested` are the whole weight's.
+  std::int64_t row_origin = 0;
 
   std::int64_t groups() const { return group > 0 ? (cols + group - 1) / group : 1; }
   std::int64_t stored(std::int64_t row) const { return stored_row(row_order, row); }
@@ -89,6 +101,8 @@ struct Layout {
   int block = 0, block_bytes = 0;
   void (*reference)(const std::uint8_t* blocks, std::int64_t n_blocks, float* out) = nullptr;
   cpu::BlockKernels (*kernels)(const cpu::Kernels&) = nullptr;
+  /// Groups go across rows: see MatrixView::row_origin. Such weights have no row order.
+  bool groups_cross_rows = false;
 };
 
 std::span<const Layout* const> all_layouts();

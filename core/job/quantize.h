@@ -21,6 +21,11 @@ struct ModuleResult {
   double mse = 0, sqnr_db = 0, cosine = 1;
   float max_abs_error = 0;
   double seconds = 0;
+  /// ||(W - W')X||^2 / ||WX||^2 over the calibration inputs; -1 without calibration.
+  double output_error = -1;
+  float activation_scale = 0;     ///< of a static activation scheme
+  float outlier_threshold = 0;    ///< of "llm-int8"
+  std::vector<std::string> notes; ///< what went another way than asked, for this module
 };
 
 struct QuantizeSummary {
@@ -34,6 +39,8 @@ struct QuantizeSummary {
 struct QuantizeOptions {
   fs::path result_folder;                           ///< where canonical results are kept; created
   const ActivationStatistics* statistics = nullptr; ///< importance for methods that use it
+  /// Calibration text as token ids, for calibrated methods; they need it.
+  const std::vector<std::vector<std::int32_t>>* samples = nullptr;
   /// Called after each module, from the job's thread.
   std::function<void(const ModuleResult&)> on_module;
 };

@@ -21,6 +21,10 @@ OrderedJson module_to_json(const ModuleResult& m) {
   json["cosine"] = json_number(m.cosine);
   json["max_abs_error"] = json_number(m.max_abs_error);
   json["seconds"] = m.seconds;
+  if (m.output_error >= 0)
+    json["output_error"] = json_number(m.output_error);
+  if (!m.notes.empty())
+    json["notes"] = m.notes;
   return json;
 }
 
@@ -41,6 +45,10 @@ ModuleResult module_from_json(const Json& json) {
   m.cosine = number("cosine");
   m.max_abs_error = float(number("max_abs_error"));
   m.seconds = number("seconds");
+  m.output_error = json.contains("output_error") ? number("output_error") : -1;
+  for (const Json& note : json.value("notes", Json::array()))
+    if (note.is_string())
+      m.notes.push_back(note.get<std::string>());
   return m;
 }
 
@@ -63,7 +71,7 @@ class FolderResultWriter final : public ResultWriter {
   }
 
   Result<void> add(const PlannedModule& module, const QTensor& tensor,
-                   const ModuleResult&) override {
+                   const ModuleResult& result) override {
     char file[32];
     std::snprintf(file, sizeof file, "%05zu.bltensor", files_.size());
     std::vector<TensorToWrite> parts;
@@ -72,14 +80,20 @@ class FolderResultWriter final : public ResultWriter {
       parts.push_back(part("scales", tensor.scales));
     if (!tensor.zeros.empty())
       parts.push_back(part("zeros", tensor.zeros));
+    if (!tensor.nested.empty())
+      parts.push_back(part("nested", tensor.nested));
+    if (tensor.column_order)
+      parts.push_back(part("column_order", std::as_bytes(std::span(*tensor.column_order))));
     TRY(write_safetensors(folder_ / "tensors" / file, std::move(parts),
                           {{"module", module.name}, {"scheme", tensor.scheme.id}}));
-    files_.push_back({{"module", module.name},
-                      {"file", file},
-                      {"scheme", tensor.scheme.id},
-                      {"rows", tensor.rows},
-                      {"cols", tensor.cols},
-                      {"activations", module.activations}});
+    OrderedJson entry{{"module", module.name},      {"file", file},
+                      {"scheme", tensor.scheme.id}, {"rows", tensor.rows},
+                      {"cols", tensor.cols},        {"activations", module.activations}};
+    if (result.activation_scale != 0)
+      entry["activation_scale"] = result.activation_scale;
+    if (result.outlier_threshold != 0)
+      entry["outlier_threshold"] = result.outlier_threshold;
+    files_.push_back(std::move(entry));
     return {};
   }
 

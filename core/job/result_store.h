@@ -2,7 +2,8 @@
 // A kept result: canonical quantized tensors in a folder, so that one quantization can be exported
 // to several formats and compared without an export. Layout of the folder:
 //   result.json           manifest: source path, recipe, plan, per-module metrics, versions
-//   tensors/NNNNN.bltensor one safetensors file per quantized module: codes, scales, zeros
+//   tensors/NNNNN.bltensor one safetensors file per stored module: codes, scales, zeros,
+//                          nested, column_order
 // A result folder is itself a checkpoint (format "result"): unquantized modules come from its
 // source.
 #pragma once

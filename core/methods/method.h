@@ -20,6 +20,9 @@ struct MethodParam {
   bool integer = false;
 };
 
+struct InputStatistics; // core/methods/block.h
+class CalibratedBlock;
+
 struct MethodInput {
   const FloatView& weight; ///< [out][in]
   const Scheme& scheme;    ///< quantized
@@ -29,12 +32,15 @@ struct MethodInput {
   std::span<const float> importance;
   Compute& compute;
   Feedback& feedback;
-  std::string where; ///< module name, for messages
+  std::string where;     ///< module name, for messages
+  std::int64_t seed = 0; ///< of the recipe, for methods that draw numbers
+  /// What calibration found of the module's inputs; null without calibration.
+  const InputStatistics* inputs = nullptr;
 };
 
 struct MethodOutput {
   QTensor tensor;
-  std::vector<std::string> notes; ///< "12 scales raised to the smallest f16"
+  std::vector<std::string> notes = {}; ///< "12 scales raised to the smallest f16"
 };
 
 struct Method {
@@ -44,6 +50,14 @@ struct Method {
   /// Reason why it cannot make this scheme; empty when it can.
   std::string (*declines)(const Scheme& scheme);
   Result<MethodOutput> (*quantize)(const MethodInput& input);
+  /// Works on the calibrated blocks of a model, one after the other: `quantize` gets the input
+  /// statistics, with second moments. Without calibration such a method is an error.
+  bool calibrated = false;
+  /// Called once per block before its modules are coded: may change the block's weights without
+  /// changing what the block computes, or leave finished codes. May be null.
+  Result<void> (*prepare)(CalibratedBlock& block) = nullptr;
+  /// The activation scheme that goes with the method unless the recipe names one; empty: none.
+  std::string_view activations = {};
 };
 std::span<const Method* const> all_methods();
 const Method* find_method(std::string_view id);

@@ -370,8 +370,10 @@ QTensor view_of(const QTensor& tensor) {
   out.codes = tensor.codes;
   out.scales = tensor.scales;
   out.zeros = tensor.zeros;
+  out.nested = tensor.nested;
   out.keep_alive = tensor.keep_alive;
   out.row_order = tensor.row_order;
+  out.column_order = tensor.column_order;
   return out;
 }
 

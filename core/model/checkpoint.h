@@ -9,6 +9,7 @@
 #include "core/model/spec.h"
 #include "core/schemes/scheme.h"
 
+#include <array>
 #include <memory>
 #include <optional>
 
@@ -29,6 +30,8 @@ struct Module {
                                     ///< type that cannot be decoded has scheme.family == nullptr
   QTensor bias;                     ///< 1 x out when rows > 0
   std::string activations = "none"; ///< activation scheme stored with the checkpoint
+  float activation_scale = 0;       ///< of a static activation scheme
+  float outlier_threshold = 0;      ///< of "llm-int8": columns of inputs that reach it stay f16
   bool linear = false;              ///< a matrix used in a product: quantizable by default
   bool transposed_in_hf = false;    ///< Hugging Face folders store the weight as [in, out]
   float gguf_offset = 0;            ///< what GGUF files add to the values
@@ -62,6 +65,8 @@ struct Checkpoint {
   std::string tokenizer_problem;  ///< why `tokenizer` is null
   std::shared_ptr<const Tokenizer> tokenizer;
   std::string kv_keys = "f16", kv_values = "f16"; ///< KV schemes recorded with the checkpoint
+  /// Per layer, static scales of keys and of values in f8; empty: every row has its own.
+  std::vector<std::array<float, 2>> kv_scales;
   std::vector<fs::path>
       side_files; ///< tokenizer.json, generation_config.json, ...: copied by exports
 

@@ -43,7 +43,7 @@ Result<std::int64_t> at_least(const Json& object, const char* key, std::int64_t 
 }
 
 Result<void> read_calibration(const Json& json, Recipe& recipe, const std::string& where) {
-  TRY(only_keys(json, {"files", "samples", "length", "seed"}, where));
+  TRY(only_keys(json, {"files", "samples", "length", "seed", "inputs"}, where));
   if (const auto files = json.find("files"); files != json.end()) {
     if (!files->is_array())
       return Error{"bad-file", "\"files\" must be a list", where};
@@ -52,7 +52,8 @@ Result<void> read_calibration(const Json& json, Recipe& recipe, const std::strin
       if (file.is_string()) {
         entry.path = file.get<std::string>();
       } else {
-        TRY(only_keys(file, {"path", "weight"}, where));
+        TRY(only_keys(file, {"path", "weight", "field"}, where));
+        TRY_ASSIGN(entry.field, json_string_or(file, "field", "", where));
         TRY_ASSIGN(entry.path, json_string(file, "path", where));
         TRY_ASSIGN(entry.weight, json_number_or(file, "weight", 1.0, where));
         if (!(entry.weight > 0))
@@ -65,6 +66,10 @@ Result<void> read_calibration(const Json& json, Recipe& recipe, const std::strin
   TRY_ASSIGN(recipe.samples, at_least(json, "samples", recipe.samples, 1, where));
   TRY_ASSIGN(recipe.length, at_least(json, "length", recipe.length, 2, where));
   TRY_ASSIGN(recipe.calibration_seed, json_int_or(json, "seed", recipe.calibration_seed, where));
+  TRY_ASSIGN(recipe.calibration_inputs,
+             json_string_or(json, "inputs", recipe.calibration_inputs, where));
+  if (recipe.calibration_inputs != "quantized" && recipe.calibration_inputs != "original")
+    return Error{"bad-file", "\"inputs\" is \"quantized\" or \"original\"", where};
   return {};
 }
 
@@ -73,8 +78,8 @@ Result<void> read_calibration(const Json& json, Recipe& recipe, const std::strin
 Result<Recipe> recipe_from_json(const Json& json, const std::string& where) {
   Recipe recipe;
   TRY(only_keys(json,
-                {"version", "default", "rules", "exclude", "activations", "observer", "kv",
-                 "calibration", "seed"},
+                {"version", "default", "rules", "exclude", "activations", "observer",
+                 "activation_observer", "kv", "calibration", "seed"},
                 where));
   TRY_ASSIGN(const std::int64_t version, json_int(json, "version", where));
   if (version != 1)
@@ -112,6 +117,8 @@ Result<Recipe> recipe_from_json(const Json& json, const std::string& where) {
   }
   TRY_ASSIGN(recipe.activations, json_string_or(json, "activations", recipe.activations, where));
   TRY_ASSIGN(recipe.observer, json_string_or(json, "observer", recipe.observer, where));
+  TRY_ASSIGN(recipe.activation_observer,
+             json_string_or(json, "activation_observer", recipe.activation_observer, where));
   if (const auto it = json.find("kv"); it != json.end()) {
     TRY(only_keys(*it, {"k", "v"}, where + ": kv"));
     TRY_ASSIGN(recipe.kv_keys, json_string_or(*it, "k", recipe.kv_keys, where));
@@ -144,14 +151,20 @@ OrderedJson recipe_to_json(const Recipe& recipe) {
   json["exclude"] = recipe.exclude;
   json["activations"] = recipe.activations;
   json["observer"] = recipe.observer;
+  json["activation_observer"] = recipe.activation_observer;
   json["kv"] = {{"k", recipe.kv_keys}, {"v", recipe.kv_values}};
   OrderedJson files = OrderedJson::array();
-  for (const CalibrationFile& file : recipe.calibration_files)
-    files.push_back({{"path", file.path}, {"weight", file.weight}});
+  for (const CalibrationFile& file : recipe.calibration_files) {
+    OrderedJson entry{{"path", file.path}, {"weight", file.weight}};
+    if (!file.field.empty())
+      entry["field"] = file.field;
+    files.push_back(std::move(entry));
+  }
   json["calibration"] = {{"files", files},
                          {"samples", recipe.samples},
                          {"length", recipe.length},
-                         {"seed", recipe.calibration_seed}};
+                         {"seed", recipe.calibration_seed},
+                         {"inputs", recipe.calibration_inputs}};
   json["seed"] = recipe.seed;
   return json;
 }

@@ -24,6 +24,8 @@ struct Rule {
 struct CalibrationFile {
   std::string path;
   double weight = 1.0;
+  std::string field = {}; ///< of a .jsonl file: the key with the text, or "messages" for chats;
+                          ///< empty: "text", else "messages"
   bool operator==(const CalibrationFile&) const = default;
 };
 
@@ -35,10 +37,14 @@ struct Recipe {
   std::vector<std::string> exclude;
   std::string activations = "none";
   std::string observer = "minmax"; ///< how weight ranges are chosen by methods that take one
+  std::string activation_observer = "minmax"; ///< how ranges of static activations are chosen
   std::string kv_keys = "f16", kv_values = "f16";
   std::vector<CalibrationFile> calibration_files;
   std::int64_t samples = 128, length = 256;
   std::int64_t calibration_seed = 0;
+  /// What calibrated methods see of a block's inputs: "quantized", as the quantized blocks before
+  /// leave them, or "original".
+  std::string calibration_inputs = "quantized";
   std::int64_t seed = 0;
   bool operator==(const Recipe&) const = default;
 };

@@ -7,6 +7,7 @@ void QTensor::own() {
   codes = owned_codes;
   scales = owned_scales;
   zeros = owned_zeros;
+  nested = owned_nested;
 }
 
 namespace {
@@ -18,6 +19,11 @@ RowOrder order_of(const QTensor& tensor) {
 MatrixView QTensor::view() const {
   MatrixView out = scheme.family->view(*this);
   out.row_order = order_of(*this);
+  if (column_order) {
+    assert(out.layout->id == "int");
+    out.layout = find_layout("int_ordered");
+    out.column_order = *column_order;
+  }
   return out;
 }
 

@@ -22,10 +22,12 @@ struct SchemeFamily;
 struct Scheme {
   std::string id; ///< canonical spelling
   const SchemeFamily* family = nullptr;
-  double bits = 32;       ///< of one code, for palettes and sorting (q4_0: 4)
-  std::int64_t group = 0; ///< columns per group; 0 = whole row (channel) or whole tensor
+  double bits = 32;            ///< of one code, for palettes and sorting (q4_0: 4)
+  std::int64_t group = 0;      ///< columns per group; 0 = whole row (channel) or whole tensor
+  std::int64_t group_rows = 1; ///< rows that share a scale (b128x128: 128)
   bool per_tensor = false;
   bool symmetric = true;
+  bool nested = false;                   ///< the scales are quantized as well (-dq)
   bool quantized = false;                ///< false for f32, f16, bf16
   FloatType float_type = FloatType::f16; ///< of scales (quantized) or of the values (float)
 
@@ -41,13 +43,17 @@ struct QTensor {
   /// Float values stored column by column, as a Hugging Face folder holds some matrices: view()
   /// reads them, but codes are not rows. core/model/transpose.h has them row by row.
   bool by_columns = false;
-  std::vector<std::byte> owned_codes, owned_scales, owned_zeros;
-  std::span<const std::byte> codes, scales, zeros; ///< into the owned buffers or into `keep_alive`
+  std::vector<std::byte> owned_codes, owned_scales, owned_zeros, owned_nested;
+  /// Into the owned buffers or into `keep_alive`.
+  std::span<const std::byte> codes, scales, zeros, nested;
   std::shared_ptr<const void> keep_alive;
   /// Null when row r of the weight is row r of the buffers; else the buffers' row that holds it.
   /// For weights that a file keeps in another order: view() and floats() know it, and whoever takes
   /// rows from `codes` asks stored_row().
   std::shared_ptr<const std::vector<std::int32_t>> row_order;
+  /// Null when codes stand in the order of the columns; else position in a row -> column (GPTQ's
+  /// act-order: groups are made of columns in that order). Integer schemes only.
+  std::shared_ptr<const std::vector<std::int32_t>> column_order;
 
   QTensor() = default;
   QTensor(const QTensor&) = delete; ///< spans point into owned buffers; move only
@@ -63,7 +69,10 @@ struct QTensor {
   std::int64_t stored_row(std::int64_t row) const {
     return row_order ? (*row_order)[std::size_t(row)] : row;
   }
-  std::uint64_t bytes() const { return codes.size() + scales.size() + zeros.size(); }
+  std::uint64_t bytes() const {
+    return codes.size() + scales.size() + zeros.size() + nested.size() +
+           (column_order ? column_order->size() * sizeof(std::int32_t) : 0);
+  }
 };
 
 /// One family: the grammar of its ids and the sizes of its parts.
@@ -81,10 +90,10 @@ struct SchemeFamily {
     std::string reason, fallback;
   };
   Fit (*fit)(const Scheme&, std::int64_t rows, std::int64_t cols);
-  /// Bytes of codes, scales and zeros.
+  /// Bytes of the parts of a tensor.
   struct Bytes {
-    std::uint64_t codes = 0, scales = 0, zeros = 0;
-    std::uint64_t total() const { return codes + scales + zeros; }
+    std::uint64_t codes = 0, scales = 0, zeros = 0, nested = 0;
+    std::uint64_t total() const { return codes + scales + zeros + nested; }
   };
   Bytes (*bytes)(const Scheme&, std::int64_t rows, std::int64_t cols);
   /// Kernel layout and its parameters for buffers of this family.

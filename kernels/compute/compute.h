@@ -128,8 +128,14 @@ class Compute {
   /// The same with x quantized per token to int8 first (symmetric, absmax / 127, s = 1 for a zero
   /// token) and exact int8 x integer-code products per group, zero points corrected by per-group
   /// sums of the activation codes taken once per token. Needs an "int" layout.
-  virtual Result<void> matmul_int8(const float* x, std::int64_t m, const LoadedMatrix& w,
-                                   float* y) = 0;
+  /// With a static `scale` (not 0), x is coded as clamp(rne(x * f32(1 / scale)), -128, 127).
+  virtual Result<void> matmul_int8(const float* x, std::int64_t m, const LoadedMatrix& w, float* y,
+                                   float scale = 0) = 0;
+
+  /// h[cols][cols] += x^T x of x[m][cols], lower triangle: f32 sums over chunks of 256 rows, added
+  /// up in f64 in the order of the chunks. The CPU's figures are the same at any thread count.
+  virtual Result<void> second_moments(const float* x, std::int64_t m, std::int64_t cols,
+                                      std::span<double> h, const Feedback* feedback = nullptr);
 };
 
 /// Whether quantize_blocks makes blocks of a layout. All layouts can be decoded.

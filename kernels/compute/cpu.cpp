@@ -375,15 +375,15 @@ class CpuCompute final : public Compute {
     return {};
   }
 
-  Result<void> matmul_int8(const float* x, std::int64_t m, const LoadedMatrix& loaded,
-                           float* y) override {
+  Result<void> matmul_int8(const float* x, std::int64_t m, const LoadedMatrix& loaded, float* y,
+                           float scale) override {
     const MatrixView& w = static_cast<const CpuMatrix&>(loaded).view;
     if (w.layout->id != "int")
       return Error{"unsupported",
                    "Products with int8 activations need integer codes, not layout " +
                        std::string(w.layout->id),
                    {}};
-    cpu_matmul_int8(k_, w, x, m, y);
+    cpu_matmul_int8(k_, w, x, m, y, scale);
     return {};
   }
 

@@ -5,6 +5,7 @@
 #include "kernels/compute/cpu_scratch.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -280,7 +281,8 @@ struct Tokens {
   std::vector<float> scale;       ///< [m]
   std::int64_t groups, group, padded;
 
-  Tokens(const Kernels& k, const MatrixView& w, const float* x, std::int64_t m) {
+  Tokens(const Kernels& k, const MatrixView& w, const float* x, std::int64_t m,
+         float static_scale) {
     group = w.per_tensor ? w.cols : w.group;
     groups = (w.cols + group - 1) / group;
     padded = (m + k.tile_tokens - 1) / k.tile_tokens * k.tile_tokens;
@@ -290,7 +292,12 @@ struct Tokens {
     parallel_for(m, row_grain(w.cols), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t t = begin; t < end; ++t) {
         std::int8_t* q = codes.data() + t * w.cols;
-        scale[std::size_t(t)] = k.quantize_token(x + t * w.cols, w.cols, q);
+        if (static_scale != 0) {
+          scale[std::size_t(t)] = static_scale;
+          encode_int8(x + t * w.cols, w.cols, static_scale, q);
+        } else {
+          scale[std::size_t(t)] = k.quantize_token(x + t * w.cols, w.cols, q);
+        }
         for (std::int64_t g = 0; g < groups; ++g) {
           std::int32_t sum = 0;
           for (std::int64_t i = g * group; i < std::min(w.cols, (g + 1) * group); ++i)
@@ -400,11 +407,20 @@ void many_tokens_int8(const Kernels& k, const MatrixView& w, const Tokens& t, st
 
 } // namespace
 
+void encode_int8(const float* x, std::int64_t n, float scale, std::int8_t* out) {
+  const float inverse = 1.0f / scale;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float value = x[i] * inverse;
+    out[i] = value == value ? std::int8_t(std::nearbyintf(std::clamp(value, -128.0f, 127.0f)))
+                            : std::int8_t(0);
+  }
+}
+
 void cpu_matmul_int8(const Kernels& k, const MatrixView& w, const float* x, std::int64_t m,
-                     float* y) {
+                     float* y, float scale) {
   if (m <= 0 || w.rows <= 0)
     return;
-  const Tokens tokens(k, w, x, m);
+  const Tokens tokens(k, w, x, m, scale);
   if (m < few)
     few_tokens_int8(k, w, tokens, m, y);
   else

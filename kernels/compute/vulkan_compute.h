@@ -56,8 +56,8 @@ class VulkanCompute final : public Compute {
                           const Feedback* feedback) override;
   Result<std::unique_ptr<LoadedMatrix>> load(const MatrixView& w) override;
   Result<void> matmul(const float* x, std::int64_t m, const LoadedMatrix& w, float* y) override;
-  Result<void> matmul_int8(const float* x, std::int64_t m, const LoadedMatrix& w,
-                           float* y) override;
+  Result<void> matmul_int8(const float* x, std::int64_t m, const LoadedMatrix& w, float* y,
+                           float scale) override;
 
  private:
   /// Runs on the device, and on the CPU where that does not work out.
@@ -85,7 +85,8 @@ class VulkanCompute final : public Compute {
                           std::span<float> out, const Feedback* feedback);
   Result<void> gpu_load(const MatrixView& w, VulkanMatrix& to);
   Result<void> gpu_matmul(const float* x, std::int64_t m, const VulkanMatrix& w, float* y);
-  Result<void> gpu_matmul_int8(const float* x, std::int64_t m, const VulkanMatrix& w, float* y);
+  Result<void> gpu_matmul_int8(const float* x, std::int64_t m, const VulkanMatrix& w, float* y,
+                               float scale);
   Result<const LoadedMatrix*> cpu_twin(const VulkanMatrix& w);
 
   std::shared_ptr<Gpu> gpu_;

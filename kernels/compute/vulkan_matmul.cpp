@@ -3,6 +3,7 @@
 #include "kernels/compute/vulkan_compute.h"
 
 #include "kernels/base/parallel.h"
+#include "kernels/compute/cpu_matmul.h"
 #include "kernels/compute/vulkan_blocks.h"
 
 #include <algorithm>
@@ -208,7 +209,7 @@ Result<void> VulkanCompute::gpu_matmul(const float* x, std::int64_t m, const Vul
 }
 
 Result<void> VulkanCompute::gpu_matmul_int8(const float* x, std::int64_t m, const VulkanMatrix& w,
-                                            float* y) {
+                                            float* y, float static_scale) {
   const PackedFormat& f = w.format;
   const GpuLimits& limits = gpu_->limits();
   if (f.groups > 1 && f.group % 8 != 0)
@@ -235,23 +236,21 @@ Result<void> VulkanCompute::gpu_matmul_int8(const float* x, std::int64_t m, cons
     auto* codes = reinterpret_cast<std::int8_t*>(coded.data());
     auto* sums = reinterpret_cast<std::int32_t*>(coded.data() + sum_at);
     auto* scales = reinterpret_cast<float*>(coded.data() + scale_at);
-    parallel_for(tokens, std::max<std::int64_t>(1, 65536 / w.cols),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t t = begin; t < end; ++t) {
-                     const float* v = x + (t0 + t) * w.cols;
-                     float absmax = 0;
-                     for (std::int64_t i = 0; i < w.cols; ++i)
-                       absmax = std::max(absmax, std::fabs(v[i]));
-                     const float s = absmax > 0 ? absmax / 127.0f : 1.0f, inverse = 1.0f / s;
-                     scales[t] = s;
-                     for (std::int64_t i = 0; i < w.cols; ++i) {
-                       const auto code =
-                           std::int8_t(std::lrint(std::clamp(v[i] * inverse, -127.0f, 127.0f)));
-                       codes[t * x_row + i] = code;
-                       sums[t * groups + (groups > 1 ? i / f.group : 0)] += code;
-                     }
-                   }
-                 });
+    parallel_for(
+        tokens, std::max<std::int64_t>(1, 65536 / w.cols),
+        [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t t = begin; t < end; ++t) {
+            const float* v = x + (t0 + t) * w.cols;
+            float absmax = 0;
+            for (std::int64_t i = 0; i < w.cols; ++i)
+              absmax = std::max(absmax, std::fabs(v[i]));
+            const float s = static_scale != 0 ? static_scale : absmax > 0 ? absmax / 127.0f : 1.0f;
+            scales[t] = s;
+            encode_int8(v, w.cols, s, codes + t * x_row);
+            for (std::int64_t i = 0; i < w.cols; ++i)
+              sums[t * groups + (groups > 1 ? i / f.group : 0)] += codes[t * x_row + i];
+          }
+        });
     TRY_ASSIGN(const GpuBuffer buffer, gpu_->scratch_buffer(coded.size()));
     const Settle settle{*gpu_};
     TRY(gpu_->begin());
@@ -326,18 +325,18 @@ Result<void> VulkanCompute::matmul(const float* x, std::int64_t m, const LoadedM
 }
 
 Result<void> VulkanCompute::matmul_int8(const float* x, std::int64_t m, const LoadedMatrix& loaded,
-                                        float* y) {
+                                        float* y, float scale) {
   const auto* w = dynamic_cast<const VulkanMatrix*>(&loaded);
   if (!w)
     return foreign_matrix();
   const auto on_cpu = [&]() -> Result<void> {
     TRY_ASSIGN(const LoadedMatrix* twin, cpu_twin(*w));
-    return cpu_->matmul_int8(x, m, *twin, y);
+    return cpu_->matmul_int8(x, m, *twin, y, scale);
   };
   if (w->parts.empty() || m <= 0 || w->view.layout->id != "int")
     return on_cpu();
   return on_device(
-      "an integer matrix product", [&] { return gpu_matmul_int8(x, m, *w, y); }, on_cpu);
+      "an integer matrix product", [&] { return gpu_matmul_int8(x, m, *w, y, scale); }, on_cpu);
 }
 
 } // namespace bitlathe

@@ -6,6 +6,7 @@
 #include "core/model/content.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 namespace bitlathe {
@@ -25,6 +26,25 @@ struct Nesting {
   ~Nesting() { --nested; }
 };
 
+using Order = std::shared_ptr<const std::vector<std::int32_t>>;
+
+/// Every column once.
+Result<Order> read_order(std::span<const std::byte> bytes, std::int64_t cols,
+                         const std::string& where) {
+  std::vector<std::int32_t> order(bytes.size() / sizeof(std::int32_t));
+  std::memcpy(order.data(), bytes.data(), order.size() * sizeof(std::int32_t));
+  std::vector<bool> seen(order.size());
+  bool good = std::int64_t(order.size()) == cols;
+  for (const std::int32_t column : order) {
+    good = good && column >= 0 && column < cols && !seen[std::size_t(column)];
+    if (good)
+      seen[std::size_t(column)] = true;
+  }
+  if (!good)
+    return Error{"bad-file", "The order of columns does not name every column once", where};
+  return Order(std::make_shared<const std::vector<std::int32_t>>(std::move(order)));
+}
+
 Result<QTensor> read_tensor(const fs::path& file, const Json& entry, const std::string& where) {
   QTensor tensor;
   TRY_ASSIGN(const std::string scheme, json_string(entry, "scheme", where));
@@ -33,8 +53,13 @@ Result<QTensor> read_tensor(const fs::path& file, const Json& entry, const std::
   TRY_ASSIGN(tensor.cols, json_int(entry, "cols", where));
   TRY_ASSIGN(const SafetensorsFile stored, read_safetensors(file));
   for (const StoredTensor& part : stored.tensors) {
+    if (part.name == "column_order") {
+      TRY_ASSIGN(tensor.column_order, read_order(part.data, tensor.cols, file.string()));
+      continue;
+    }
     (part.name == "codes"    ? tensor.codes
      : part.name == "scales" ? tensor.scales
+     : part.name == "nested" ? tensor.nested
                              : tensor.zeros) = part.data;
     tensor.keep_alive = part.file;
   }
@@ -42,7 +67,7 @@ Result<QTensor> read_tensor(const fs::path& file, const Json& entry, const std::
     return Error{"bad-file", "Negative shape", where};
   const auto expected = tensor.scheme.family->bytes(tensor.scheme, tensor.rows, tensor.cols);
   if (tensor.codes.size() != expected.codes || tensor.scales.size() != expected.scales ||
-      tensor.zeros.size() != expected.zeros)
+      tensor.zeros.size() != expected.zeros || tensor.nested.size() != expected.nested)
     return Error{"bad-file", "The stored parts do not have the size their scheme needs",
                  file.string()};
   return tensor;
@@ -80,6 +105,10 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
                    where};
     module->weight = std::move(tensor);
     TRY_ASSIGN(module->activations, json_string_or(entry, "activations", "none", where));
+    TRY_ASSIGN(const double scale, json_number_or(entry, "activation_scale", 0, where));
+    TRY_ASSIGN(const double threshold, json_number_or(entry, "outlier_threshold", 0, where));
+    module->activation_scale = float(scale);
+    module->outlier_threshold = float(threshold);
   }
   const auto embedding =
       std::find_if(checkpoint->modules.begin(), checkpoint->modules.end(),
