@@ -53,6 +53,27 @@ class Loader {
 
   Result<DecoderWeights> load() {
     const ModelSpec& spec = *checkpoint_.spec;
+    TRY(layers(0, spec.layers));
+    const Module* head = look_up(-1, "head");
+    if (head && head->weight.rows > 0) {
+      TRY(matrix(-1, "head", spec.vocab, spec.hidden, true, out_.head));
+    } else { // tied: the embedding's values do both
+      out_.head.module = head ? head : out_.embedding.module;
+      out_.head.weight = out_.embedding.weight;
+      TRY(make_ready(out_.head));
+    }
+    say_what_happened();
+    return std::move(out_);
+  }
+
+  Result<DecoderWeights> load_layers(std::int64_t first, std::int64_t count) {
+    TRY(layers(first, count));
+    return std::move(out_);
+  }
+
+ private:
+  Result<void> layers(std::int64_t first, std::int64_t count) {
+    const ModelSpec& spec = *checkpoint_.spec;
     const std::int64_t q = spec.heads * spec.head_dim, kv = spec.kv_heads * spec.head_dim;
     for (const Module& module : checkpoint_.modules)
       if (!module.part.empty())
@@ -61,7 +82,7 @@ class Loader {
     if (has(-1, "positions"))
       TRY(matrix(-1, "positions", 0, spec.hidden, false, out_.positions));
     out_.layers.resize(std::size_t(spec.layers));
-    for (std::int64_t index = 0; index < spec.layers; ++index) {
+    for (std::int64_t index = first; index < first + count; ++index) {
       DecoderLayer& layer = out_.layers[std::size_t(index)];
       const int i = int(index);
       layer.window = spec.windows.empty() ? 0 : spec.windows[std::size_t(index)];
@@ -88,20 +109,9 @@ class Loader {
       }
       TRY(matrix(i, "down", spec.hidden, spec.ffn, true, layer.down));
     }
-    TRY(norm(-1, "final_norm", spec.hidden, true, out_.final_norm));
-    const Module* head = look_up(-1, "head");
-    if (head && head->weight.rows > 0) {
-      TRY(matrix(-1, "head", spec.vocab, spec.hidden, true, out_.head));
-    } else { // tied: the embedding's values do both
-      out_.head.module = head ? head : out_.embedding.module;
-      out_.head.weight = out_.embedding.weight;
-      TRY(make_ready(out_.head));
-    }
-    say_what_happened();
-    return std::move(out_);
+    return norm(-1, "final_norm", spec.hidden, true, out_.final_norm);
   }
 
- private:
   const Module* look_up(int layer, const char* part) const {
     const auto it = parts_.find(std::pair(layer, std::string_view(part)));
     return it == parts_.end() ? nullptr : it->second;
@@ -233,6 +243,12 @@ class Loader {
 Result<DecoderWeights> load_decoder_weights(const Checkpoint& checkpoint, Compute& compute,
                                             const EngineOptions& options) {
   return Loader(checkpoint, compute, options).load();
+}
+
+Result<DecoderWeights> load_decoder_layers(const Checkpoint& checkpoint, Compute& compute,
+                                           const EngineOptions& options, std::int64_t first,
+                                           std::int64_t count) {
+  return Loader(checkpoint, compute, options).load_layers(first, count);
 }
 
 } // namespace bitlathe

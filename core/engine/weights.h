@@ -47,5 +47,10 @@ struct DecoderWeights {
 /// that cannot be run.
 Result<DecoderWeights> load_decoder_weights(const Checkpoint& checkpoint, Compute& compute,
                                             const EngineOptions& options);
+/// Only the layers first .. first + count - 1, at their index, with the embedding and the final
+/// norm: for running a model piece by piece.
+Result<DecoderWeights> load_decoder_layers(const Checkpoint& checkpoint, Compute& compute,
+                                           const EngineOptions& options, std::int64_t first,
+                                           std::int64_t count);
 
 } // namespace bitlathe
