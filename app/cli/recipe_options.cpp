@@ -85,6 +85,9 @@ Result<Recipe> recipe_from_options(const Invocation& invocation) {
   }
   TRY_ASSIGN(recipe.samples, invocation.integer("samples", recipe.samples, 1));
   TRY_ASSIGN(recipe.length, invocation.integer("length", recipe.length, 2));
+  recipe.calibration_inputs = invocation.text("calibration-inputs", recipe.calibration_inputs);
+  if (recipe.calibration_inputs != "quantized" && recipe.calibration_inputs != "original")
+    return usage_error("--calibration-inputs is quantized or original");
   TRY_ASSIGN(recipe.seed, invocation.integer("seed", recipe.seed, 0));
   return recipe;
 }

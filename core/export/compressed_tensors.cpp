@@ -57,6 +57,8 @@ void examine_module(const ExportModule& module, std::vector<Finding>& out) {
   const auto cols = source.weight.cols;
   if (const auto instead = fallback(scheme, source); !instead.scheme.empty())
     refuse(instead.reason + "; nearest: " + instead.scheme);
+  if (module.reordered)
+    refuse(refuse_reordered);
   if (module.activations == "none")
     return;
   if (module.activations != "int8-token-dynamic")

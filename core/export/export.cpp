@@ -83,14 +83,16 @@ const Exporter* find_exporter(std::string_view id) {
 std::vector<ExportModule> export_modules(const Checkpoint& checkpoint, const Plan& plan) {
   std::vector<ExportModule> out;
   for (std::size_t i = 0; i < checkpoint.modules.size() && i < plan.modules.size(); ++i)
-    out.push_back({&checkpoint.modules[i], plan.modules[i].scheme, plan.modules[i].activations});
+    out.push_back({&checkpoint.modules[i], plan.modules[i].scheme, plan.modules[i].activations,
+                   plan.modules[i].reordered});
   return out;
 }
 
 std::vector<ExportModule> export_modules(const Checkpoint& quantized) {
   std::vector<ExportModule> out;
   for (const auto& module : quantized.modules)
-    out.push_back({&module, module.weight.scheme, module.activations});
+    out.push_back(
+        {&module, module.weight.scheme, module.activations, module.weight.column_order != nullptr});
   return out;
 }
 

@@ -22,6 +22,7 @@ struct ExportModule {
   const Module* source = nullptr; ///< names, shapes, role, bias
   Scheme scheme;                  ///< to be stored
   std::string activations = "none";
+  bool reordered = false; ///< with an order of columns (act-order)
 };
 
 struct ExportInput {

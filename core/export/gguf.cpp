@@ -99,6 +99,8 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
       out.push_back({Level::refuse, source.name,
                      "GGUF cannot hold " + module.scheme.id + ": " + held.why +
                          (held.nearest.empty() ? "" : "; nearest: " + held.nearest)});
+    if (module.reordered)
+      out.push_back({Level::refuse, source.name, refuse_reordered});
     if (module.activations != "none")
       out.push_back({Level::refuse, source.name,
                      "GGUF stores no activation scheme (" + module.activations +

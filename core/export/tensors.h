@@ -40,6 +40,11 @@ Result<void> write_model_files(const ExportInput& input, const Json& quantizatio
 /// files, KV scheme that only this program reads back.
 void examine_folder(const Checkpoint& model, std::vector<Finding>& findings);
 
+/// What exporters say that have no place for an order of columns.
+inline constexpr const char* refuse_reordered =
+    "This exporter writes codes in the order of the columns only; nearest: act-order with "
+    "static groups (gptq.static_groups=1)";
+
 /// "a, b, c and 4 more".
 std::string name_list(const std::vector<std::string>& names, std::size_t shown = 4);
 

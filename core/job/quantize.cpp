@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/job/quantize.h"
 
-#include "core/job/result_store.h"
-#include "core/methods/method.h"
-#include "core/model/transpose.h"
+#include "core/job/coding.h"
 
 #include <chrono>
-#include <cmath>
 
 namespace bitlathe {
 
@@ -15,52 +12,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-/// The weight of a module as floats: the map itself, or decoded when the source is packed.
-struct SourceWeight {
-  FloatView view;
-  std::vector<float> decoded;
-  std::unique_ptr<QTensor> turned; ///< by rows, when the source is stored by columns
-};
-
-Result<SourceWeight> source_weight(const Module& module, Compute& compute, Feedback& feedback) {
-  SourceWeight source;
-  if (!module.weight.scheme.quantized) {
-    source.turned = ByRows(module.weight).release();
-    source.view = (source.turned ? *source.turned : module.weight).floats();
-    return source;
-  }
-  source.view.rows = module.weight.rows;
-  source.view.cols = module.weight.cols;
-  source.decoded.resize(std::size_t(module.weight.rows * module.weight.cols));
-  TRY(compute.decode(module.weight.view(), 0, module.weight.rows, source.decoded, &feedback));
-  source.view.data = std::as_bytes(std::span(source.decoded));
-  return source;
-}
-
-/// A change of float type only.
-Result<MethodOutput> convert(const FloatView& weight, const Scheme& scheme,
-                             const std::string& where) {
-  MethodOutput output;
-  output.tensor.scheme = scheme;
-  output.tensor.rows = weight.rows;
-  output.tensor.cols = weight.cols;
-  output.tensor.owned_codes.resize(scheme.family->bytes(scheme, weight.rows, weight.cols).codes);
-  std::int64_t overflowed = 0;
-  for (std::int64_t i = 0; i < weight.rows * weight.cols; ++i) {
-    const float value = load_float(weight.type, weight.row(i / weight.cols), i % weight.cols);
-    store_float(scheme.float_type, output.tensor.owned_codes.data(), i, value);
-    overflowed += std::isfinite(value) &&
-                  std::isinf(load_float(scheme.float_type, output.tensor.owned_codes.data(), i));
-  }
-  if (overflowed > 0)
-    return Error{"unsupported",
-                 std::to_string(overflowed) + " values are too large for " + scheme.id +
-                     "; keep bf16 or f32",
-                 where};
-  output.tensor.own();
-  return output;
 }
 
 class QuantizeJob {
@@ -79,10 +30,15 @@ class QuantizeJob {
     feedback_.done = 0;
     feedback_.total = total;
     TRY_ASSIGN(writer_, ResultWriter::create(options_.result_folder, checkpoint_, plan_));
-    for (std::size_t i = 0; i < plan_.modules.size(); ++i) {
-      if (feedback_.stopped())
-        return cancelled_error();
-      TRY(run_module(plan_.modules[i], checkpoint_.modules[i]));
+    if (calibrates(plan_)) {
+      TRY_ASSIGN(summary_.modules, run_calibrated(checkpoint_, plan_, compute_, options_, *writer_,
+                                                  summary_.notes, feedback_));
+    } else {
+      for (std::size_t i = 0; i < plan_.modules.size(); ++i) {
+        if (feedback_.stopped())
+          return cancelled_error();
+        TRY(run_module(plan_.modules[i], checkpoint_.modules[i]));
+      }
     }
     summary_.bytes_before = plan_.bytes_before;
     summary_.bytes_after = plan_.bytes_after;
@@ -100,12 +56,7 @@ class QuantizeJob {
  private:
   Result<void> run_module(const PlannedModule& planned, const Module& module) {
     const auto start = Clock::now();
-    ModuleResult result;
-    result.name = planned.name;
-    result.scheme = planned.scheme.id;
-    result.method = planned.method;
-    result.reason = planned.reason;
-    result.bytes = planned.bytes_after;
+    ModuleResult result = planned_result(planned);
     if (planned.quantize || planned.convert) {
       feedback_.set_step(planned.name);
       TRY_ASSIGN(const SourceWeight source, source_weight(module, compute_, feedback_));
@@ -118,13 +69,8 @@ class QuantizeJob {
       }
       MethodOutput output = std::move(*coded);
       summary_.notes.insert(summary_.notes.end(), output.notes.begin(), output.notes.end());
-      TRY_ASSIGN(const ErrorSums error,
-                 compute_.error(source.view, output.tensor.view(), &feedback_));
-      result.quantized = planned.quantize;
-      result.mse = error.mse();
-      result.sqnr_db = error.sqnr_db();
-      result.cosine = error.cosine();
-      result.max_abs_error = error.max_abs_error;
+      TRY(measure(source.view, output.tensor, compute_, feedback_, result));
+      result.notes = std::move(output.notes);
       result.seconds = seconds_since(start);
       TRY(writer_->add(planned, output.tensor, result));
       feedback_.advance(planned.bytes_before);
@@ -153,9 +99,15 @@ class QuantizeJob {
                          " columns, the weight has " + std::to_string(weight.cols),
                      planned.name};
     }
-    return method->quantize(MethodInput{weight, planned.scheme, planned.params,
-                                        plan_.recipe.observer, importance, compute_, feedback_,
-                                        planned.name});
+    return method->quantize({.weight = weight,
+                             .scheme = planned.scheme,
+                             .params = planned.params,
+                             .observer = plan_.recipe.observer,
+                             .importance = importance,
+                             .compute = compute_,
+                             .feedback = feedback_,
+                             .where = planned.name,
+                             .seed = plan_.recipe.seed});
   }
 
   const Checkpoint& checkpoint_;
@@ -168,6 +120,13 @@ class QuantizeJob {
 };
 
 } // namespace
+
+bool calibrates(const Plan& plan) {
+  for (const PlannedModule& planned : plan.modules)
+    if (planned.quantize && find_method(planned.method)->calibrated)
+      return true;
+  return false;
+}
 
 Result<QuantizeSummary> run_quantize(const Checkpoint& checkpoint, const Plan& plan,
                                      Compute& compute, const QuantizeOptions& options,

@@ -45,6 +45,9 @@ struct QuantizeOptions {
   std::function<void(const ModuleResult&)> on_module;
 };
 
+/// Whether a plan needs calibration text (QuantizeOptions::samples).
+bool calibrates(const Plan& plan);
+
 /// feedback counts source bytes. NaN or infinite weights are an error naming the module. On error
 /// or cancel the result folder is removed.
 Result<QuantizeSummary> run_quantize(const Checkpoint& checkpoint, const Plan& plan,

@@ -72,27 +72,21 @@ class FolderResultWriter final : public ResultWriter {
 
   Result<void> add(const PlannedModule& module, const QTensor& tensor,
                    const ModuleResult& result) override {
-    char file[32];
-    std::snprintf(file, sizeof file, "%05zu.bltensor", files_.size());
-    std::vector<TensorToWrite> parts;
-    parts.push_back(part("codes", tensor.codes));
-    if (!tensor.scales.empty())
-      parts.push_back(part("scales", tensor.scales));
-    if (!tensor.zeros.empty())
-      parts.push_back(part("zeros", tensor.zeros));
-    if (!tensor.nested.empty())
-      parts.push_back(part("nested", tensor.nested));
-    if (tensor.column_order)
-      parts.push_back(part("column_order", std::as_bytes(std::span(*tensor.column_order))));
-    TRY(write_safetensors(folder_ / "tensors" / file, std::move(parts),
-                          {{"module", module.name}, {"scheme", tensor.scheme.id}}));
-    OrderedJson entry{{"module", module.name},      {"file", file},
-                      {"scheme", tensor.scheme.id}, {"rows", tensor.rows},
-                      {"cols", tensor.cols},        {"activations", module.activations}};
+    OrderedJson entry;
+    TRY_ASSIGN(entry, write(module.name, tensor));
+    entry["activations"] = module.activations;
     if (result.activation_scale != 0)
       entry["activation_scale"] = result.activation_scale;
     if (result.outlier_threshold != 0)
       entry["outlier_threshold"] = result.outlier_threshold;
+    files_.push_back(std::move(entry));
+    return {};
+  }
+
+  Result<void> add_bias(const std::string& module, const QTensor& bias) override {
+    OrderedJson entry;
+    TRY_ASSIGN(entry, write(module, bias));
+    entry["part"] = "bias";
     files_.push_back(std::move(entry));
     return {};
   }
@@ -120,6 +114,29 @@ class FolderResultWriter final : public ResultWriter {
   }
 
  private:
+  /// Writes a tensor's file; the value is its entry of the manifest.
+  Result<OrderedJson> write(const std::string& module, const QTensor& tensor) {
+    char file[32];
+    std::snprintf(file, sizeof file, "%05zu.bltensor", files_.size());
+    std::vector<TensorToWrite> parts;
+    parts.push_back(part("codes", tensor.codes));
+    if (!tensor.scales.empty())
+      parts.push_back(part("scales", tensor.scales));
+    if (!tensor.zeros.empty())
+      parts.push_back(part("zeros", tensor.zeros));
+    if (!tensor.nested.empty())
+      parts.push_back(part("nested", tensor.nested));
+    if (tensor.column_order)
+      parts.push_back(part("column_order", std::as_bytes(std::span(*tensor.column_order))));
+    TRY(write_safetensors(folder_ / "tensors" / file, std::move(parts),
+                          {{"module", module}, {"scheme", tensor.scheme.id}}));
+    return OrderedJson{{"module", module},
+                       {"file", file},
+                       {"scheme", tensor.scheme.id},
+                       {"rows", tensor.rows},
+                       {"cols", tensor.cols}};
+  }
+
   fs::path folder_, source_;
   Recipe recipe_;
   OrderedJson files_ = OrderedJson::array();

@@ -19,6 +19,8 @@ class ResultWriter {
   virtual ~ResultWriter() = default;
   virtual Result<void> add(const PlannedModule& module, const QTensor& tensor,
                            const ModuleResult& result) = 0;
+  /// The bias of a module, where a method changed it.
+  virtual Result<void> add_bias(const std::string& module, const QTensor& bias) = 0;
   virtual Result<void> finish(const QuantizeSummary& summary) = 0;
 };
 

@@ -58,6 +58,9 @@ struct Method {
   Result<void> (*prepare)(CalibratedBlock& block) = nullptr;
   /// The activation scheme that goes with the method unless the recipe names one; empty: none.
   std::string_view activations = {};
+  /// Whether codes are stored in another order than the columns (QTensor::column_order). May be
+  /// null: never.
+  bool (*reorders_columns)(const Json& params) = nullptr;
 };
 std::span<const Method* const> all_methods();
 const Method* find_method(std::string_view id);

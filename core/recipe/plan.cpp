@@ -286,6 +286,12 @@ class Planner {
     } else if (auto checked = check_method_params(*method, planned.params, module.name); !checked) {
       return checked.error();
     }
+    if (planned.quantize && scheme.group > 0 && scheme.group < module.weight.cols)
+      if (const auto reorders = find_method(planned.method)->reorders_columns;
+          reorders && reorders(planned.params)) {
+        planned.reordered = true;
+        planned.bytes_after += std::uint64_t(module.weight.cols) * sizeof(std::int32_t);
+      }
     if (recipe_.activations != "none")
       set_activations(planned, module);
     return {};

@@ -20,6 +20,7 @@ struct PlannedModule {
   std::string reason_kind; ///< "default", "rule", "excluded", "kept", "fallback"
   bool quantize = false;   ///< coded anew by `method`
   bool convert = false;    ///< only the float type changes
+  bool reordered = false;  ///< stored with an order of columns (act-order)
   std::uint64_t bytes_before = 0, bytes_after = 0;
 };
 

@@ -85,4 +85,8 @@ void activate(int kind, const float* x, const float* up, std::int64_t n, float* 
 float exp_sum(float* x, std::int64_t n, float scale, float shift);
 float largest(const float* x, std::int64_t n);
 
+void subtract_product(double* w, std::int64_t w_stride, const double* e, std::int64_t e_stride,
+                      const double* u, std::int64_t u_stride, std::int64_t rows, std::int64_t k,
+                      std::int64_t n);
+
 } // namespace bitlathe::cpu::BITLATHE_ISA

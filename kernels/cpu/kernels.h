@@ -137,6 +137,13 @@ struct Kernels {
   float (*exp_sum)(float* x, std::int64_t n, float scale, float shift);
   /// The largest of n > 0 values.
   float (*largest)(const float* x, std::int64_t n);
+
+  // Factorizations.
+  /// w[rows][n] -= e[rows][k] u[k][n], given the distances between rows; for every element in the
+  /// order of k, nothing fused.
+  void (*subtract_product)(double* w, std::int64_t w_stride, const double* e,
+                           std::int64_t e_stride, const double* u, std::int64_t u_stride,
+                           std::int64_t rows, std::int64_t k, std::int64_t n);
 };
 
 } // namespace bitlathe::cpu

@@ -437,6 +437,15 @@ std::int32_t dot_u8s8(const std::uint8_t* a, const std::int8_t* b, std::int64_t 
   return sum;
 }
 
+void subtract_product(double* w, std::int64_t w_stride, const double* e, std::int64_t e_stride,
+                      const double* u, std::int64_t u_stride, std::int64_t rows, std::int64_t k,
+                      std::int64_t n) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t i = 0; i < k; ++i)
+      for (std::int64_t j = 0; j < n; ++j)
+        w[r * w_stride + j] -= e[r * e_stride + i] * u[i * u_stride + j];
+}
+
 } // namespace
 
 namespace scalar {
@@ -490,6 +499,7 @@ const Kernels kernels{
     .activate = activate,
     .exp_sum = exp_sum,
     .largest = largest,
+    .subtract_product = subtract_product,
 };
 } // namespace scalar
 

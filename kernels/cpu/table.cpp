@@ -56,6 +56,7 @@ const Kernels kernels{
     .activate = activate,
     .exp_sum = exp_sum,
     .largest = largest,
+    .subtract_product = subtract_product,
 };
 
 } // namespace bitlathe::cpu::BITLATHE_ISA

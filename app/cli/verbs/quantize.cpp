@@ -104,6 +104,10 @@ OrderedJson module_json(const ModuleResult& m) {
   json["sqnr_db"] = m.quantized ? json_number(m.sqnr_db) : Json(nullptr);
   json["cosine"] = json_number(m.cosine);
   json["max_abs_error"] = json_number(m.max_abs_error);
+  if (m.output_error >= 0)
+    json["output_error"] = json_number(m.output_error);
+  if (!m.notes.empty())
+    json["notes"] = m.notes;
   return json;
 }
 
@@ -121,6 +125,16 @@ statistics_for(const Invocation& invocation, const std::shared_ptr<const Checkpo
              collect_statistics(model, compute, recipe.calibration_files, recipe.samples,
                                 recipe.length, recipe.calibration_seed, invocation.feedback));
   return std::optional(std::move(collected));
+}
+
+Result<std::vector<std::vector<std::int32_t>>> samples_for(const Checkpoint& model,
+                                                           const Recipe& recipe) {
+  if (recipe.calibration_files.empty())
+    return Error{"bad-argument",
+                 "The plan has methods that calibrate: give them text with --calibration FILE",
+                 {}};
+  return calibration_samples(model, recipe.calibration_files, recipe.samples, recipe.length,
+                             recipe.calibration_seed);
 }
 
 Result<OrderedJson> run(Invocation& invocation) {
@@ -145,12 +159,19 @@ Result<OrderedJson> run(Invocation& invocation) {
   const bool force = invocation.has("force");
   TRY(check_target(target, force));
   TRY_ASSIGN(Compute * compute, invocation.compute());
-  TRY_ASSIGN(const auto statistics, statistics_for(invocation, model, recipe, *compute, notes));
+  std::vector<std::vector<std::int32_t>> samples;
+  std::optional<ActivationStatistics> statistics;
+  if (calibrates(plan)) {
+    TRY_ASSIGN(samples, samples_for(*model, recipe));
+  } else {
+    TRY_ASSIGN(statistics, statistics_for(invocation, model, recipe, *compute, notes));
+  }
 
   const WorkFolder work(target);
   QuantizeOptions options;
   options.result_folder = work.path();
   options.statistics = statistics ? &*statistics : nullptr;
+  options.samples = &samples;
   TRY_ASSIGN(const QuantizeSummary summary,
              run_quantize(*model, plan, *compute, options, invocation.feedback));
   TRY_ASSIGN(const auto result, open_checkpoint(work.path()));
@@ -242,7 +263,7 @@ constexpr VerbOption options[] = {
     {"o", "DIR", "Folder to write into."},
     {"recipe", "FILE", "Recipe; the options below go on top of it."},
     {"scheme", "S", "Default scheme, such as int4-g128-asym, int8-channel-sym, q4_0, or a mix."},
-    {"method", "M", "Default method: rtn or mse."},
+    {"method", "M", "Default method: rtn, mse, gptq, awq, ... (see the recipes in docs)."},
     {"exclude", "PATTERN", "Modules to leave as they are.", true},
     {"set", "PATTERN=SCHEME[:METHOD]", "A rule for the modules that match.", true},
     {"activations", "A", "none (default) or int8-token-dynamic."},
@@ -252,6 +273,9 @@ constexpr VerbOption options[] = {
     {"calibration", "FILE", "Text for activation statistics.", true},
     {"samples", "N", "Calibration windows (default 128)."},
     {"length", "N", "Tokens per calibration window (default 256)."},
+    {"calibration-inputs", "I",
+     "What a block's methods see: quantized (default), what the coded blocks before it make of "
+     "the text, or original."},
     {"statistics", "STATS", "Statistics from `calibrate`, or an importance matrix."},
     {"format", "F[,F...]", "Export formats (default compressed-tensors)."},
     {"name", "NAME", "Name of the exported model."},

@@ -100,6 +100,13 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
     if (file.find('/') != std::string::npos)
       return Error{"bad-file", "A tensor file lies outside the result", where};
     TRY_ASSIGN(QTensor tensor, read_tensor(path / "tensors" / file, entry, where));
+    TRY_ASSIGN(const std::string part, json_string_or(entry, "part", "weight", where));
+    if (part == "bias") {
+      if (tensor.rows != 1 || tensor.cols != module->bias.cols)
+        return Error{"mismatch", "The bias of \"" + name + "\" has another length", where};
+      module->bias = std::move(tensor);
+      continue;
+    }
     if (tensor.rows != module->weight.rows || tensor.cols != module->weight.cols)
       return Error{"mismatch", "The source checkpoint has another shape for \"" + name + "\"",
                    where};

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/job/coding.h"
+
+#include "core/methods/method.h"
+#include "core/model/transpose.h"
+
+#include <cmath>
+
+namespace bitlathe {
+
+Result<SourceWeight> source_weight(const Module& module, Compute& compute, Feedback& feedback) {
+  SourceWeight source;
+  if (!module.weight.scheme.quantized) {
+    source.turned = ByRows(module.weight).release();
+    source.view = (source.turned ? *source.turned : module.weight).floats();
+    return source;
+  }
+  source.view.rows = module.weight.rows;
+  source.view.cols = module.weight.cols;
+  source.decoded.resize(std::size_t(module.weight.rows * module.weight.cols));
+  TRY(compute.decode(module.weight.view(), 0, module.weight.rows, source.decoded, &feedback));
+  source.view.data = std::as_bytes(std::span(source.decoded));
+  return source;
+}
+
+Result<MethodOutput> convert(const FloatView& weight, const Scheme& scheme,
+                             const std::string& where) {
+  MethodOutput output;
+  output.tensor.scheme = scheme;
+  output.tensor.rows = weight.rows;
+  output.tensor.cols = weight.cols;
+  output.tensor.owned_codes.resize(scheme.family->bytes(scheme, weight.rows, weight.cols).codes);
+  std::int64_t overflowed = 0;
+  for (std::int64_t i = 0; i < weight.rows * weight.cols; ++i) {
+    const float value = load_float(weight.type, weight.row(i / weight.cols), i % weight.cols);
+    store_float(scheme.float_type, output.tensor.owned_codes.data(), i, value);
+    overflowed += std::isfinite(value) &&
+                  std::isinf(load_float(scheme.float_type, output.tensor.owned_codes.data(), i));
+  }
+  if (overflowed > 0)
+    return Error{"unsupported",
+                 std::to_string(overflowed) + " values are too large for " + scheme.id +
+                     "; keep bf16 or f32",
+                 where};
+  output.tensor.own();
+  return output;
+}
+
+ModuleResult planned_result(const PlannedModule& planned) {
+  ModuleResult result;
+  result.name = planned.name;
+  result.scheme = planned.scheme.id;
+  result.method = planned.method;
+  result.reason = planned.reason;
+  result.bytes = planned.bytes_after;
+  result.quantized = planned.quantize;
+  return result;
+}
+
+Result<void> measure(const FloatView& weight, const QTensor& stored, Compute& compute,
+                     Feedback& feedback, ModuleResult& result) {
+  TRY_ASSIGN(const ErrorSums error, compute.error(weight, stored.view(), &feedback));
+  result.mse = error.mse();
+  result.sqnr_db = error.sqnr_db();
+  result.cosine = error.cosine();
+  result.max_abs_error = error.max_abs_error;
+  return {};
+}
+
+} // namespace bitlathe
