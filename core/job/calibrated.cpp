@@ -191,9 +191,13 @@ class CalibratedRun {
       std::vector<float> decoded(std::size_t(weight.rows * weight.cols));
       TRY(compute_.decode(output.tensor.view(), 0, weight.rows, decoded, &feedback_));
       assert(weight.type == FloatType::f32);
-      const OutputError error = output_error(reinterpret_cast<const float*>(weight.data.data()),
-                                             decoded.data(), weight.rows, *inputs);
-      result.output_error = error.output > 0 ? error.error / error.output : 0;
+      const std::span original(reinterpret_cast<const float*>(weight.data.data()), decoded.size());
+      for (std::size_t i = 0; i < decoded.size(); ++i)
+        decoded[i] = original[i] - decoded[i];
+      TRY_ASSIGN(const OutputNorm norm, OutputNorm::create(*inputs, compute_));
+      TRY_ASSIGN(const double error, norm.of(decoded));
+      TRY_ASSIGN(const double whole, norm.of(original));
+      result.output_error = whole > 0 ? error / whole : 0;
     }
     notes_.insert(notes_.end(), output.notes.begin(), output.notes.end());
     result.notes = std::move(output.notes);

@@ -19,37 +19,50 @@ void InputStatistics::divide(std::span<const float> divisor) {
   }
 }
 
-OutputError output_error(const float* weight, const float* coded, std::int64_t rows,
-                         const InputStatistics& inputs) {
-  const std::int64_t cols = inputs.cols;
-  std::vector<OutputError> of_row(static_cast<std::size_t>(rows));
-  parallel_for(rows, 1, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<double> difference(static_cast<std::size_t>(cols));
-    for (std::int64_t row = begin; row < end; ++row) {
-      const float* w = weight + row * cols;
-      const float* v = coded + row * cols;
-      for (std::int64_t c = 0; c < cols; ++c)
-        difference[std::size_t(c)] = double(w[c]) - double(v[c]);
-      OutputError& out = of_row[std::size_t(row)];
-      for (std::int64_t a = 0; a < cols; ++a) {
-        // Off the diagonal every moment stands for two.
-        const double* h = inputs.moments.data() + a * cols;
-        double error = 0, output = 0;
-        for (std::int64_t b = 0; b < a; ++b) {
-          error += h[b] * difference[std::size_t(b)];
-          output += h[b] * double(w[b]);
-        }
-        out.error += difference[std::size_t(a)] * (2 * error + h[a] * difference[std::size_t(a)]);
-        out.output += double(w[a]) * (2 * output + h[a] * double(w[a]));
+Result<OutputNorm> OutputNorm::create(const InputStatistics& inputs, Compute& compute) {
+  OutputNorm out;
+  out.compute_ = &compute;
+  out.cols_ = inputs.cols;
+  out.moments_.resize(std::size_t(inputs.cols * inputs.cols));
+  for (std::int64_t a = 0; a < inputs.cols; ++a)
+    for (std::int64_t b = 0; b <= a; ++b)
+      out.moments_[std::size_t(a * inputs.cols + b)] =
+          out.moments_[std::size_t(b * inputs.cols + a)] = float(inputs.moment(a, b));
+  MatrixView view;
+  view.layout = find_layout("float");
+  view.rows = view.cols = inputs.cols;
+  view.codes = std::as_bytes(std::span(out.moments_));
+  TRY_ASSIGN(out.loaded_, compute.load(view));
+  return out;
+}
+
+Result<std::vector<double>> OutputNorm::rows_of(std::span<const float> matrix) const {
+  const auto rows = std::int64_t(matrix.size()) / cols_;
+  std::vector<double> out(static_cast<std::size_t>(rows));
+  constexpr std::int64_t piece = 1024;
+  std::vector<float> product;
+  for (std::int64_t first = 0; first < rows; first += piece) {
+    const std::int64_t n = std::min(piece, rows - first);
+    const float* d = matrix.data() + first * cols_;
+    product.resize(std::size_t(n * cols_));
+    TRY(compute_->matmul(d, n, *loaded_, product.data()));
+    parallel_for(n, 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        double sum = 0;
+        for (std::int64_t c = 0; c < cols_; ++c)
+          sum += double(d[r * cols_ + c]) * double(product[std::size_t(r * cols_ + c)]);
+        out[std::size_t(first + r)] = std::max(sum, 0.0); // rounding may leave a little below
       }
-    }
-  });
-  OutputError sum;
-  for (const OutputError& row : of_row) {
-    sum.error += row.error;
-    sum.output += row.output;
+    });
   }
-  sum.error = std::max(sum.error, 0.0); // rounding may leave a little below
+  return out;
+}
+
+Result<double> OutputNorm::of(std::span<const float> matrix) const {
+  TRY_ASSIGN(const std::vector<double> rows, rows_of(matrix));
+  double sum = 0;
+  for (const double row : rows)
+    sum += row;
   return sum;
 }
 

@@ -25,12 +25,21 @@ struct InputStatistics {
   void divide(std::span<const float> divisor);
 };
 
-/// ||(W - W')X||^2 and ||WX||^2 from the second moments; `weight` and `coded` are [rows][cols].
-struct OutputError {
-  double error = 0, output = 0;
+/// ||DX||^2 = tr(D H D^T) for matrices D[rows][cols], from the second moments H of X.
+class OutputNorm {
+ public:
+  /// `inputs` are read here only.
+  static Result<OutputNorm> create(const InputStatistics& inputs, Compute& compute);
+  Result<double> of(std::span<const float> matrix) const;
+  /// Of every row of D.
+  Result<std::vector<double>> rows_of(std::span<const float> matrix) const;
+
+ private:
+  Compute* compute_ = nullptr;
+  std::int64_t cols_ = 0;
+  std::vector<float> moments_;
+  std::unique_ptr<LoadedMatrix> loaded_; ///< refers to moments_
 };
-OutputError output_error(const float* weight, const float* coded, std::int64_t rows,
-                         const InputStatistics& inputs);
 
 /// A weight of the block as it is now. Methods may change `weight` and `bias` in ways that leave
 /// what the block computes as it was, and then say `changed`.
