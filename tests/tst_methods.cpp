@@ -5,7 +5,7 @@
 #include "core/methods/method.h"
 #include "kernels/base/parallel.h"
 #include "kernels/num/float16.h"
-#include "tests/support.h"
+#include "tests/calibrated_input.h"
 
 #include <algorithm>
 #include <cmath>
@@ -32,8 +32,17 @@ Result<MethodOutput> apply(const Method& method, const Weight& w, const Scheme& 
                            const std::string& observer = "minmax") {
   Feedback feedback;
   const Json params = Json::object();
-  return method.quantize(
-      {w.view, scheme, params, observer, importance, compute, feedback, "test.module"});
+  const InputStatistics inputs =
+      method.calibrated ? test::made_up_inputs(w.view.cols, 300, 9) : InputStatistics();
+  return method.quantize({.weight = w.view,
+                          .scheme = scheme,
+                          .params = params,
+                          .observer = observer,
+                          .importance = importance,
+                          .compute = compute,
+                          .feedback = feedback,
+                          .where = "test.module",
+                          .inputs = method.calibrated ? &inputs : nullptr});
 }
 
 std::vector<Scheme> schemes_of(const Method& method) {
