@@ -5,7 +5,6 @@
 #include "kernels/compute/cpu_matmul.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/kernels.h"
-#include "kernels/quant/gguf_search.h"
 
 #include <algorithm>
 #include <cmath>
@@ -286,45 +285,37 @@ class CpuCompute final : public Compute {
   Result<void> quantize_blocks(const FloatView& w, std::string_view layout,
                                std::span<const float> importance, std::span<std::byte> blocks,
                                const Feedback* feedback) override {
-    if (w.cols % 32 != 0)
-      return bad("Rows of " + std::to_string(w.cols) + " columns do not divide into blocks of 32");
+    const Layout* type = find_layout(layout);
+    if (!type || !has_block_encoder(layout))
+      return Error{"unsupported", "There is no block encoder for " + std::string(layout), {}};
+    if (w.cols % type->block != 0)
+      return bad("Rows of " + std::to_string(w.cols) + " columns do not divide into " +
+                 std::string(layout) + " blocks of " + std::to_string(type->block));
     if (!importance.empty() && std::int64_t(importance.size()) != w.cols)
       return bad("There must be one importance per column");
-    const bool weighted = !importance.empty();
-    std::int64_t bytes = 0;
-    void (*plain)(const float*, std::int64_t, std::uint8_t*) = nullptr;
-    void (*searched)(const float*, const float*, std::int64_t, std::uint8_t*) = nullptr;
-    if (layout == "q8_0") { // the reference ignores importance here
-      bytes = 34;
-      plain = k_.encode_q8_0;
-    } else if (layout == "q4_0") {
-      bytes = 18;
-      plain = k_.encode_q4_0;
-      searched = encode_q4_0_weighted;
-    } else if (layout == "q4_1") {
-      bytes = 20;
-      plain = k_.encode_q4_1;
-      searched = encode_q4_1_weighted;
-    } else {
-      return Error{"unsupported", "There is no block encoder for " + std::string(layout), {}};
-    }
-    const std::int64_t stride = w.cols / 32 * bytes;
+    const std::int64_t stride = w.cols / type->block * type->block_bytes;
     if (std::int64_t(blocks.size()) != w.rows * stride)
       return bad("The array for blocks has the wrong length");
-    return rows(w, feedback, [&](std::int64_t row) {
-      auto* out = reinterpret_cast<std::uint8_t*>(blocks.data()) + row * stride;
-      if (weighted && searched) { // weights depend on the mean square of the whole row
-        std::vector<float> values(std::size_t(w.cols));
-        for_row(k_, w, row, [&](const float* x, std::int64_t col, std::int64_t n) {
-          std::copy_n(x, n, values.data() + col);
-        });
-        searched(values.data(), importance.data(), w.cols, out);
-        return;
-      }
-      for_row(k_, w, row, [&](const float* x, std::int64_t col, std::int64_t n) {
-        plain(x, n / 32, out + col / 32 * bytes);
-      });
-    });
+    const auto encode = type->kernels(k_).encode;
+    const bool weighted = !importance.empty();
+    const bool done = parallel_for(
+        w.rows, row_grain(w.cols),
+        [&](std::int64_t begin, std::int64_t end) {
+          std::vector<float> values(weighted ? std::size_t(w.cols) : 0);
+          for (std::int64_t row = begin; row < end; ++row) {
+            auto* out = reinterpret_cast<std::uint8_t*>(blocks.data()) + row * stride;
+            for_row(k_, w, row, [&](const float* x, std::int64_t col, std::int64_t n) {
+              if (weighted)
+                std::copy_n(x, n, values.data() + col);
+              else
+                encode(x, nullptr, n / type->block, out + col / type->block * type->block_bytes);
+            });
+            if (weighted)
+              encode(values.data(), importance.data(), w.cols / type->block, out);
+          }
+        },
+        feedback);
+    return finished(done);
   }
 
   Result<void> decode(const MatrixView& q, std::int64_t first_row, std::int64_t n_rows,
@@ -432,7 +423,8 @@ class CpuCompute final : public Compute {
 } // namespace
 
 bool has_block_encoder(std::string_view layout) {
-  return layout == "q8_0" || layout == "q4_0" || layout == "q4_1";
+  const Layout* type = find_layout(layout);
+  return type && type->kernels && type->kernels(cpu_kernels(Isa::scalar)).encode;
 }
 
 Result<std::unique_ptr<Compute>> make_cpu_compute(Isa isa) {

@@ -3,6 +3,7 @@
 // CMake for each compilation), so that table.cpp can list them.
 #pragma once
 
+#include "kernels/cpu/encoders.h"
 #include "kernels/cpu/kernels.h"
 
 namespace bitlathe::cpu::BITLATHE_ISA {

@@ -43,6 +43,9 @@ struct BlockKernels {
   /// every 16 columns, for types with a minimum per group.
   float (*dot)(const std::uint8_t* blocks, const float* x, const float* sums,
                std::int64_t n_blocks);
+  /// Blocks from floats by the reference's rules, to the same bytes. `importance` is null or has an
+  /// entry per column; then `x` must be a whole row, because weights depend on its mean square.
+  void (*encode)(const float* x, const float* importance, std::int64_t n_blocks, std::uint8_t* out);
 };
 
 struct Kernels {
@@ -81,7 +84,8 @@ struct Kernels {
 
   // GGUF blocks.
   BlockKernels q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4,
-      nvfp4, tq2_0;
+      nvfp4, tq1_0, tq2_0;
+  /// Without importance.
   void (*encode_q8_0)(const float* x, std::int64_t n_blocks, std::uint8_t* out);
   void (*encode_q4_0)(const float* x, std::int64_t n_blocks, std::uint8_t* out);
   void (*encode_q4_1)(const float* x, std::int64_t n_blocks, std::uint8_t* out);

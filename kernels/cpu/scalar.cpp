@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The definition of every CPU kernel, in plain C++.
+// The definition of every CPU kernel, in plain C++ (encoders of GGUF blocks: encode_*.cpp).
+#define BITLATHE_ISA scalar
+#include "kernels/cpu/encoders.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/num/float16.h"
 
@@ -463,24 +465,25 @@ const Kernels kernels{
     .unpack = unpack,
     .dequantize = dequantize,
     .grid_errors = grid_errors,
-    .q8_0 = {decode_q8_0, nullptr},
-    .q4_0 = {decode_q4_0, nullptr},
-    .q4_1 = {decode_q4_1, nullptr},
-    .q5_0 = {},
-    .q5_1 = {},
-    .q2_k = {},
-    .q3_k = {},
-    .q4_k = {},
-    .q5_k = {},
-    .q6_k = {},
-    .iq4_nl = {},
-    .iq4_xs = {},
-    .mxfp4 = {},
-    .nvfp4 = {},
-    .tq2_0 = {},
-    .encode_q8_0 = encode_q8_0,
-    .encode_q4_0 = encode_q4_0,
-    .encode_q4_1 = encode_q4_1,
+    .q8_0 = {decode_q8_0, nullptr, encode_q8_0},
+    .q4_0 = {decode_q4_0, nullptr, encode_q4_0},
+    .q4_1 = {decode_q4_1, nullptr, encode_q4_1},
+    .q5_0 = {nullptr, nullptr, encode_q5_0},
+    .q5_1 = {nullptr, nullptr, encode_q5_1},
+    .q2_k = {nullptr, nullptr, encode_q2_k},
+    .q3_k = {nullptr, nullptr, encode_q3_k},
+    .q4_k = {nullptr, nullptr, encode_q4_k},
+    .q5_k = {nullptr, nullptr, encode_q5_k},
+    .q6_k = {nullptr, nullptr, encode_q6_k},
+    .iq4_nl = {nullptr, nullptr, encode_iq4_nl},
+    .iq4_xs = {nullptr, nullptr, encode_iq4_xs},
+    .mxfp4 = {nullptr, nullptr, encode_mxfp4},
+    .nvfp4 = {nullptr, nullptr, encode_nvfp4},
+    .tq1_0 = {nullptr, nullptr, encode_tq1_0},
+    .tq2_0 = {nullptr, nullptr, encode_tq2_0},
+    .encode_q8_0 = cpu::encode_q8_0,
+    .encode_q4_0 = cpu::encode_q4_0,
+    .encode_q4_1 = cpu::encode_q4_1,
     .dot_rows = dot_rows,
     .weighted_sum = weighted_sum,
     .gemv_float = gemv_float,

@@ -26,9 +26,10 @@ struct Blocks {
   static std::int64_t row_bytes(const MatrixView& m) { return m.cols / columns * bytes; }
 
   static cpu::BlockKernels kernels(const cpu::Kernels& all) {
-    cpu::BlockKernels own{reference, nullptr};
+    cpu::BlockKernels own{reference, nullptr, nullptr};
     if constexpr (fast != nullptr) {
       own.dot = (all.*fast).dot;
+      own.encode = (all.*fast).encode;
       if ((all.*fast).decode)
         own.decode = (all.*fast).decode;
     }

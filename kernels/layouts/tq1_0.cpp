@@ -25,6 +25,6 @@ void decode(const std::uint8_t* b, std::int64_t n_blocks, float* out) {
 } // namespace
 
 extern const Layout layout_tq1_0;
-const Layout layout_tq1_0 = block_layout<256, 54, decode>("tq1_0");
+const Layout layout_tq1_0 = block_layout<256, 54, decode, &cpu::Kernels::tq1_0>("tq1_0");
 
 } // namespace bitlathe
