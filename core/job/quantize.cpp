@@ -71,6 +71,8 @@ class QuantizeJob {
       summary_.notes.insert(summary_.notes.end(), output.notes.begin(), output.notes.end());
       TRY(measure(source.view, output.tensor, compute_, feedback_, result));
       result.notes = std::move(output.notes);
+      if (output.weighted)
+        result.reason += "; weighted by importance";
       result.seconds = seconds_since(start);
       TRY(writer_->add(planned, output.tensor, result));
       feedback_.advance(planned.bytes_before);

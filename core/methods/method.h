@@ -41,6 +41,7 @@ struct MethodInput {
 struct MethodOutput {
   QTensor tensor;
   std::vector<std::string> notes = {}; ///< "12 scales raised to the smallest f16"
+  bool weighted = false;               ///< the importance was used
 };
 
 struct Method {

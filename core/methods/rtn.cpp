@@ -3,6 +3,7 @@
 #include "core/methods/int_pack.h"
 #include "core/observers/observer.h"
 #include "kernels/base/parallel.h"
+#include "kernels/quant/gguf_blocks.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,8 +16,30 @@ std::string declines(const Scheme& scheme) {
   if (!scheme.quantized)
     return scheme.id + " has no codes to choose";
   if (scheme.family->id == "ggml" && !has_block_encoder(scheme.id))
-    return scheme.id + " can be read and run, but this version has no encoder for it";
+    return scheme.id + " can be read and run, but there is no encoder for it";
   return {};
+}
+
+/// The importance that an encoder gets: none where it is no help; by a power of two of another size
+/// where products with it could leave the range of f32, which changes no code.
+std::vector<float> usable_importance(const MethodInput& input, std::vector<std::string>& notes) {
+  if (input.importance.empty() || !block_encoder_weighs(input.scheme.id))
+    return {};
+  std::vector<float> out(input.importance.begin(), input.importance.end());
+  const float most = *std::max_element(out.begin(), out.end());
+  if (!(most > 0)) {
+    notes.push_back(input.where + ": the importance is zero everywhere; coded without it");
+    return {};
+  }
+  if (const auto zeros = std::count(out.begin(), out.end(), 0.0f); zeros > 0)
+    notes.push_back(input.where + ": " + std::to_string(zeros) + " of " +
+                    std::to_string(out.size()) +
+                    " columns have no importance; where a whole group has none, its values may "
+                    "become zero, as in llama.cpp");
+  if (most > 1e12f || most < 1e-12f)
+    for (float& value : out)
+      value = std::ldexp(value, -std::ilogb(most));
+  return out;
 }
 
 Result<MethodOutput> quantize_blocks(const MethodInput& input) {
@@ -33,9 +56,33 @@ Result<MethodOutput> quantize_blocks(const MethodInput& input) {
   output.tensor.cols = input.weight.cols;
   output.tensor.owned_codes.resize(
       input.scheme.family->bytes(input.scheme, input.weight.rows, input.weight.cols).codes);
-  TRY(input.compute.quantize_blocks(input.weight, input.scheme.id, input.importance,
+  const std::vector<float> importance = usable_importance(input, output.notes);
+  output.weighted = !importance.empty();
+  TRY(input.compute.quantize_blocks(input.weight, input.scheme.id, importance,
                                     output.tensor.owned_codes, &input.feedback));
   output.tensor.own();
+  if (moments.absmax > 60000.0f) { // an f16 scale or minimum may be infinite
+    ErrorSums error;
+    TRY_ASSIGN(error, input.compute.error(input.weight, output.tensor.view(), &input.feedback));
+    if (!std::isfinite(error.sum_sq_error))
+      return Error{"unsupported",
+                   "The weight holds values up to " + Json(moments.absmax).dump() +
+                       ", for which the scales of " + input.scheme.id + " are too small",
+                   input.where};
+  }
+  if (input.scheme.id == "nvfp4" && moments.absmax > 448.0f * 6)
+    output.notes.push_back(input.where + ": values beyond 2688 are clipped, the largest is " +
+                           Json(moments.absmax).dump());
+  if (moments.absmax > 0 && moments.absmax < 0.01f) {
+    std::int64_t vanished = 0;
+    TRY_ASSIGN(vanished,
+               vanished_blocks(input.compute, input.weight, output.tensor.view(), &input.feedback));
+    if (vanished > 0)
+      output.notes.push_back(input.where + ": " + std::to_string(vanished) +
+                             " blocks became zero, because their values are too small for the "
+                             "scales of " +
+                             input.scheme.id);
+  }
   return output;
 }
 

@@ -4,8 +4,10 @@
 #include "core/engine/engine.h"
 #include "core/methods/method.h"
 #include "core/observers/observer.h"
+#include "core/recipe/mixes.h"
 
 #include <algorithm>
+#include <map>
 
 namespace bitlathe {
 
@@ -18,68 +20,25 @@ struct Wish {
   bool by_rule = false;
 };
 
-/// llama.cpp's presets in upper case need types that are still missing, except these.
-std::string mix_scheme(const std::string& id) {
-  if (id == "Q8_0" || id == "F16" || id == "BF16" || id == "F32") {
-    std::string lower = id;
-    std::transform(lower.begin(), lower.end(), lower.begin(),
-                   [](char c) { return char(std::tolower(c)); });
-    return lower;
-  }
-  return {};
-}
-
-bool looks_like_mix(const std::string& id) {
-  return !id.empty() &&
-         std::any_of(id.begin(), id.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
-}
-
-/// The block types that a mix of llama.cpp is made of (reference: llama-quant.cpp), fallbacks for
-/// odd shapes left out.
-std::vector<std::string_view> types_of_mix(std::string_view id) {
-  struct Mix {
-    std::string_view id;
-    std::vector<std::string_view> types;
-  };
-  static const std::vector<Mix> mixes{{"Q4_0", {"q4_0", "q6_k"}},
-                                      {"Q4_1", {"q4_1", "q6_k"}},
-                                      {"Q5_0", {"q5_0", "q6_k"}},
-                                      {"Q5_1", {"q5_1", "q6_k"}},
-                                      {"Q2_K", {"q2_k", "q3_k", "q4_k", "q6_k"}},
-                                      {"Q2_K_S", {"q2_k", "q4_k", "q6_k"}},
-                                      {"Q3_K_S", {"q3_k", "q6_k"}},
-                                      {"Q3_K_M", {"q3_k", "q4_k", "q5_k", "q6_k"}},
-                                      {"Q3_K_L", {"q3_k", "q5_k", "q6_k"}},
-                                      {"Q4_K_S", {"q4_k", "q5_k", "q6_k"}},
-                                      {"Q4_K_M", {"q4_k", "q6_k"}},
-                                      {"Q5_K_S", {"q5_k", "q6_k"}},
-                                      {"Q5_K_M", {"q5_k", "q6_k"}},
-                                      {"Q6_K", {"q6_k"}},
-                                      {"IQ4_NL", {"iq4_nl", "q5_k", "q6_k"}},
-                                      {"IQ4_XS", {"iq4_xs", "q5_k", "q6_k"}},
-                                      {"TQ1_0", {"tq1_0", "q4_k", "q6_k"}},
-                                      {"TQ2_0", {"tq2_0", "q4_k", "q6_k"}},
-                                      {"MXFP4_MOE", {"mxfp4"}}};
-  for (const Mix& mix : mixes)
-    if (mix.id == id)
-      return mix.types;
-  return {};
-}
-
 /// A scheme that a recipe asks for: known, and one that some method can make.
 Result<Scheme> recipe_scheme(const std::string& id) {
   if (looks_like_mix(id)) {
-    std::string missing;
-    for (const auto type : types_of_mix(id))
-      if (const auto scheme = parse_scheme(type); !scheme || !cannot_encode(*scheme).empty())
-        missing += (missing.empty() ? "" : ", ") + std::string(type);
+    std::string known;
+    for (const Mix& mix : all_mixes())
+      known += (known.empty() ? "" : ", ") + std::string(mix.id);
     return Error{"not-available",
-                 "Mix \"" + id + "\" is not available" +
-                     (missing.empty() ? "" : ": this version has no encoder for " + missing) +
-                     "; available: Q8_0, F16, BF16, F32, and the schemes in lower case",
+                 "Mix \"" + id + "\" is not available; mixes are " + known +
+                     ", and schemes are in lower case",
                  {}};
   }
-  TRY_ASSIGN(Scheme scheme, parse_scheme(id));
+  auto parsed = parse_scheme(id);
+  if (!parsed) {
+    Error error = parsed.error();
+    if (const Mix* mix = mix_spelled_otherwise(id))
+      error.message += "; mixes are in upper case: " + std::string(mix->id);
+    return error;
+  }
+  const Scheme& scheme = *parsed;
   if (scheme.quantized)
     if (const std::string why = cannot_encode(scheme); !why.empty()) {
       std::string offered;
@@ -93,6 +52,11 @@ Result<Scheme> recipe_scheme(const std::string& id) {
   return scheme;
 }
 
+/// For a person who reads why a weight gets its scheme.
+std::string reason_of(const Mix& mix, const MixChoice& choice) {
+  return "mix " + std::string(mix.id) + (choice.why.empty() ? "" : ": " + choice.why);
+}
+
 bool excluded_by_default(const Module& module) {
   return module.role == "embedding" || module.role == "lm_head" || module.role == "norm";
 }
@@ -101,15 +65,16 @@ Scheme source_scheme(const Module& module) { return module.weight.scheme; }
 
 class Planner {
  public:
-  Planner(const Checkpoint& checkpoint, const Recipe& recipe, bool requantize)
+  Planner(const Checkpoint& checkpoint, const Recipe& recipe, bool requantize, bool importance)
       : checkpoint_(checkpoint), recipe_(recipe), requantize_(requantize),
+        importance_(importance || !recipe.calibration_files.empty()),
         rule_hits_(recipe.rules.size(), 0), exclude_hits_(recipe.exclude.size(), 0) {}
 
   Result<Plan> make() {
     TRY(check_recipe());
     plan_.recipe = recipe_;
-    for (const Module& module : checkpoint_.modules)
-      TRY(plan_module(module));
+    for (std::size_t i = 0; i < checkpoint_.modules.size(); ++i)
+      TRY(plan_module(checkpoint_.modules[i], i));
     finish();
     return std::move(plan_);
   }
@@ -117,8 +82,18 @@ class Planner {
  private:
   Result<void> check_pair(const std::string& scheme_id, const std::string& method_id,
                           const Json& params, const std::string& where) {
-    if (!scheme_id.empty() && mix_scheme(scheme_id).empty())
+    if (const Mix* mix = find_mix(scheme_id)) {
+      if (mix->needs_importance && !importance_)
+        return Error{"bad-argument",
+                     "Mix \"" + scheme_id +
+                         "\" needs to know which inputs matter: give calibration text or an "
+                         "importance matrix (--calibration, --statistics)",
+                     where};
+      if (mixes_.find(mix) == mixes_.end())
+        mixes_[mix] = expand_mix(*mix, checkpoint_, importance_);
+    } else if (!scheme_id.empty()) {
       TRY(recipe_scheme(scheme_id));
+    }
     if (method_id.empty())
       return {};
     const Method* method = find_method(method_id);
@@ -206,7 +181,7 @@ class Planner {
     planned.activations = module.activations;
   }
 
-  Result<void> plan_module(const Module& module) {
+  Result<void> plan_module(const Module& module, std::size_t index) {
     PlannedModule planned;
     planned.name = module.name;
     planned.role = module.role;
@@ -217,7 +192,8 @@ class Planner {
     bool excluded = false;
     std::string pattern;
     TRY_ASSIGN(Wish wish, wish_for(module, excluded, pattern));
-    const std::string mix = mix_scheme(wish.scheme);
+    const Mix* mix = find_mix(wish.scheme);
+    const MixChoice choice = mix ? mixes_.at(mix)[index] : MixChoice();
 
     if (module.tied_to_embedding) {
       keep(planned, module, "kept: shares the embedding's weight", "kept");
@@ -227,13 +203,15 @@ class Planner {
       keep(planned, module, "excluded: " + pattern, "excluded");
     } else if (module.shape.size() < 2) {
       keep(planned, module, "kept: vectors keep their type", "kept");
-    } else if (mix.empty() && !wish.by_rule && (excluded_by_default(module) || !module.linear)) {
+    } else if (!mix && !wish.by_rule && (excluded_by_default(module) || !module.linear)) {
       keep(planned, module, "excluded by default: " + module.role, "excluded");
+    } else if (mix && choice.scheme.empty()) {
+      keep(planned, module, "kept: " + reason_of(*mix, choice), "kept");
     } else {
-      if (!mix.empty()) {
-        if (!wish.by_rule)
-          wish.reason = "mix " + wish.scheme, wish.kind = "mix";
-        wish.scheme = mix;
+      if (mix) {
+        wish.scheme = choice.scheme;
+        wish.reason = (wish.by_rule ? wish.reason + ": " : "") + reason_of(*mix, choice);
+        wish.kind = wish.by_rule ? "rule" : "mix";
       }
       TRY(apply(planned, module, wish));
     }
@@ -349,7 +327,8 @@ class Planner {
 
   const Checkpoint& checkpoint_;
   const Recipe& recipe_;
-  bool requantize_;
+  bool requantize_, importance_;
+  std::map<const Mix*, std::vector<MixChoice>> mixes_; ///< those that the recipe names
   std::vector<std::int64_t> rule_hits_, exclude_hits_;
   Plan plan_;
 };
@@ -363,8 +342,9 @@ const PlannedModule* Plan::find(const std::string& name) const {
   return nullptr;
 }
 
-Result<Plan> make_plan(const Checkpoint& checkpoint, const Recipe& recipe, bool requantize) {
-  return Planner(checkpoint, recipe, requantize).make();
+Result<Plan> make_plan(const Checkpoint& checkpoint, const Recipe& recipe, bool requantize,
+                       bool importance) {
+  return Planner(checkpoint, recipe, requantize, importance).make();
 }
 
 OrderedJson plan_to_json(const Plan& plan) {

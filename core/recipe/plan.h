@@ -17,7 +17,7 @@ struct PlannedModule {
   Json params = Json::object();
   std::string activations = "none";
   std::string reason;      ///< "default", "rule 2: *.v_proj", "excluded: lm_head", "fallback: ..."
-  std::string reason_kind; ///< "default", "rule", "excluded", "kept", "fallback"
+  std::string reason_kind; ///< "default", "rule", "mix", "excluded", "kept", "fallback"
   bool quantize = false;   ///< coded anew by `method`
   bool convert = false;    ///< only the float type changes
   bool reordered = false;  ///< stored with an order of columns (act-order)
@@ -36,8 +36,10 @@ struct Plan {
 };
 
 /// Errors: unknown scheme or method, malformed pattern or parameter, an already quantized source
-/// without `requantize`. Everything else resolves, with reasons.
-Result<Plan> make_plan(const Checkpoint& checkpoint, const Recipe& recipe, bool requantize = false);
+/// without `requantize`. Everything else resolves, with reasons. `importance`: statistics will be
+/// at hand that the recipe does not name; mixes depend on it.
+Result<Plan> make_plan(const Checkpoint& checkpoint, const Recipe& recipe, bool requantize = false,
+                       bool importance = false);
 OrderedJson plan_to_json(const Plan& plan);
 
 } // namespace bitlathe

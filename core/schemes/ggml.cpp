@@ -80,7 +80,10 @@ MatrixView view(const QTensor& tensor) {
   return m;
 }
 
-constexpr std::string_view examples[] = {"q8_0", "q4_0", "q4_1"};
+// All that can be made: tests/tst_gguf_types.cpp and the invariants of methods go through them.
+constexpr std::string_view examples[] = {"q8_0",  "q4_0",  "q4_1",  "q5_0", "q5_1",   "q2_k",
+                                         "q3_k",  "q4_k",  "q5_k",  "q6_k", "iq4_nl", "iq4_xs",
+                                         "mxfp4", "nvfp4", "tq1_0", "tq2_0"};
 
 } // namespace
 
@@ -88,8 +91,7 @@ extern const SchemeFamily scheme_family_ggml;
 const SchemeFamily scheme_family_ggml{
     "ggml",
     "Block types of GGUF files: 16 to 256 values of a row share a scale.",
-    "q8_0 q4_0 q4_1 (and, to be read only: q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 "
-    "nvfp4 tq1_0 tq2_0)",
+    "q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 nvfp4 tq1_0 tq2_0",
     parse,
     fit,
     bytes,

@@ -143,7 +143,8 @@ Result<OrderedJson> run(Invocation& invocation) {
     return usage_error("quantize needs -o DIR (or --dry-run)");
   TRY_ASSIGN(const auto exporters, wanted_exporters(invocation));
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
-  TRY_ASSIGN(Plan plan, make_plan(*model, recipe, invocation.has("requantize")));
+  TRY_ASSIGN(Plan plan,
+             make_plan(*model, recipe, invocation.has("requantize"), invocation.has("statistics")));
   for (const Exporter* exporter : exporters)
     fit_plan(plan, *model, *exporter);
   TRY_ASSIGN(const std::vector<std::string> findings, examine(*model, plan, exporters));
