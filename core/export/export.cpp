@@ -3,6 +3,7 @@
 #include "core/export/compare.h"
 #include "core/export/exporter.h"
 #include "core/export/tensors.h"
+#include "core/recipe/mixes.h"
 
 #include <algorithm>
 #include <map>
@@ -12,8 +13,10 @@ namespace bitlathe {
 
 namespace {
 
-/// "int4-g128-asym" when all quantized modules share one scheme, "mixed", or the float type.
+/// A mix, "int4-g128-asym" when all quantized modules share one scheme, "mixed", or the float type.
 std::string scheme_label(const Checkpoint& model) {
+  if (const Mix* mix = mix_of(model))
+    return std::string(mix->id);
   std::set<std::string> quantized, plain;
   for (const auto& module : model.modules) {
     if (module.tied_to_embedding)
@@ -153,9 +156,12 @@ Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& export
 
   TRY_ASSIGN(const auto folder, OutputFolder::create(options.folder, options.replace));
   const auto name = options.name.empty() ? model.name : options.name;
-  const ExportInput input{
-      model,   file_name(name), scheme_label(model), folder->staging(), options.shard_limit,
-      feedback};
+  const ExportInput input{model,
+                          file_name(name),
+                          options.label.empty() ? scheme_label(model) : options.label,
+                          folder->staging(),
+                          options.shard_limit,
+                          feedback};
   feedback.done = 0;
   feedback.total = 2 * model.bytes(); // written, then compared
   feedback.set_step("Writing " + std::string(exporter.id));

@@ -29,7 +29,7 @@ struct ExportInput {
   const Checkpoint&
       model;         ///< a checkpoint whose modules are in the form to be exported (a kept result)
   std::string name;  ///< for file names: NAME-SCHEME.gguf
-  std::string label; ///< SCHEME part: "q4_0", "int4-g128-asym", "mixed"
+  std::string label; ///< SCHEME part: "Q4_K_M", "q4_0", "int4-g128-asym", "mixed"
   fs::path folder;   ///< staging folder, exists and is empty
   std::uint64_t shard_limit = 5ull << 30;
   Feedback& feedback;
@@ -67,6 +67,7 @@ void fit_plan(Plan& plan, const Checkpoint& checkpoint, const Exporter& exporter
 struct ExportOptions {
   fs::path folder;
   std::string name;
+  std::string label = {}; ///< a mix that the weights were made by; empty: what they look like
   bool replace = false;
   std::uint64_t shard_limit = 5ull << 30;
 };

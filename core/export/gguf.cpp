@@ -3,6 +3,7 @@
 // repacked without loss; nothing is coded anew.
 #include "core/arch/rope.h"
 #include "core/export/tensors.h"
+#include "core/recipe/mixes.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
@@ -15,7 +16,8 @@ namespace {
 
 constexpr std::int64_t block = 32;
 
-/// llama.cpp's numbers for general.file_type: a label for the bulk of the weights.
+/// llama.cpp's numbers for general.file_type: a label for the bulk of the weights where these are
+/// not of a mix.
 std::uint32_t file_type_of(std::string_view type) {
   struct Label {
     std::string_view type;
@@ -234,13 +236,12 @@ Result<GgufMetadata> make_metadata(const ExportInput& input, const Arch& arch) {
   const auto bulk =
       std::max_element(parameters.begin(), parameters.end(),
                        [](const auto& a, const auto& b) { return a.second < b.second; });
-  out.emplace_back("general.file_type",
-                   GgufValue::u32(file_type_of(bulk == parameters.end() ? "f32" : bulk->first)));
-  const bool quantized = std::any_of(parameters.begin(), parameters.end(), [](const auto& entry) {
-    return find_gguf_type(entry.first)->block > 1;
-  });
-  if (quantized)
-    out.emplace_back("general.quantization_version", GgufValue::u32(2));
+  const Mix* mix = find_mix(input.label);
+  out.emplace_back(
+      "general.file_type",
+      GgufValue::u32(mix ? mix->file_type
+                         : file_type_of(bulk == parameters.end() ? "f32" : bulk->first)));
+  out.emplace_back("general.quantization_version", GgufValue::u32(2));
 
   for (auto& entry : arch.gguf_metadata(*model.spec, model.config))
     out.push_back(std::move(entry));

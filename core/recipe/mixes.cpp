@@ -249,7 +249,7 @@ bool looks_like_mix(std::string_view id) {
 
 std::vector<MixChoice> expand_mix(const Mix& mix, const Checkpoint& checkpoint, bool importance) {
   const Model model = model_of(checkpoint, importance);
-  const bool blocks = find_layout(mix.base) != nullptr && find_layout(mix.base)->block > 0;
+  const bool blocks = find_layout(mix.base) != nullptr; // else a float type
   std::int64_t values = 0, downs = 0;
   std::vector<MixChoice> out;
   for (const Module& module : checkpoint.modules) {
@@ -275,6 +275,34 @@ std::vector<MixChoice> expand_mix(const Mix& mix, const Checkpoint& checkpoint, 
       choice = by_rules(mix, place, 0, 0, model);
   }
   return out;
+}
+
+namespace {
+
+bool has_types_of(const Checkpoint& checkpoint, const std::vector<MixChoice>& choices) {
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    if (choices[i].scheme.empty())
+      continue;
+    const QTensor& weight = checkpoint.modules[i].weight;
+    const auto scheme = parse_scheme(choices[i].scheme);
+    if (!scheme)
+      return false;
+    const auto fit = scheme->family->fit(*scheme, weight.rows, weight.cols);
+    if (weight.scheme.id != (fit.ok ? scheme->id : fit.fallback))
+      return false;
+  }
+  return true;
+}
+
+} // namespace
+
+const Mix* mix_of(const Checkpoint& checkpoint) {
+  for (const Mix& mix : mixes)
+    if (find_layout(mix.base)) // blocks; a float type says all there is to say
+      for (const bool importance : {false, true})
+        if (has_types_of(checkpoint, expand_mix(mix, checkpoint, importance)))
+          return &mix;
+  return nullptr;
 }
 
 } // namespace bitlathe

@@ -38,4 +38,7 @@ struct MixChoice {
 /// do not divide into blocks fall back. `importance`: with an importance matrix.
 std::vector<MixChoice> expand_mix(const Mix& mix, const Checkpoint& checkpoint, bool importance);
 
+/// The mix whose weights a checkpoint has, or nullptr: shapes that fell back count as they must.
+const Mix* mix_of(const Checkpoint& checkpoint);
+
 } // namespace bitlathe

@@ -224,7 +224,7 @@ class Planner {
     const auto fit = scheme.family->fit(scheme, module.weight.rows, module.weight.cols);
     std::string reason = wish.reason, kind = wish.kind;
     if (!fit.ok) {
-      reason = "fallback: " + fit.reason;
+      reason = (wish.kind == "mix" ? wish.reason + "; " : "") + "fallback: " + fit.reason;
       kind = "fallback";
       if (fit.fallback.empty()) {
         keep(planned, module, reason, kind);

@@ -3,6 +3,7 @@
 
 #include "core/job/memory.h"
 #include "core/job/result_store.h"
+#include "core/recipe/mixes.h"
 
 #include <chrono>
 #include <ostream>
@@ -24,6 +25,8 @@ Result<OrderedJson> run(Invocation& invocation) {
   options.folder = invocation.text("o");
   options.name = invocation.text("name", model->name);
   options.replace = invocation.has("force");
+  if (const auto result = read_result(source); result && find_mix(result->recipe.default_scheme))
+    options.label = result->recipe.default_scheme;
   TRY_ASSIGN(const ExportOutcome outcome,
              run_export(*model, *exporter, options, invocation.feedback));
 

@@ -5,6 +5,7 @@
 
 #include "core/job/quantize.h"
 #include "core/job/result_store.h"
+#include "core/recipe/mixes.h"
 
 #include <ostream>
 #include <unistd.h>
@@ -185,6 +186,8 @@ Result<OrderedJson> run(Invocation& invocation) {
     ExportOptions export_options;
     export_options.folder = exporters.size() == 1 ? target : target / std::string(exporter->id);
     export_options.name = invocation.text("name", model->name);
+    if (find_mix(recipe.default_scheme))
+      export_options.label = recipe.default_scheme;
     export_options.replace = force;
     invocation.feedback.set_step("export: " + std::string(exporter->id));
     TRY_ASSIGN(const ExportOutcome outcome,
@@ -263,7 +266,7 @@ void show(const OrderedJson& json, std::ostream& out) {
 constexpr VerbOption options[] = {
     {"o", "DIR", "Folder to write into."},
     {"recipe", "FILE", "Recipe; the options below go on top of it."},
-    {"scheme", "S", "Default scheme, such as int4-g128-asym, int8-channel-sym, q4_0, or a mix."},
+    {"scheme", "S", "Default scheme, such as int4-g128-asym, q4_k, or a mix (Q4_K_M)."},
     {"method", "M", "Default method: rtn, mse, gptq, awq, ... (see the recipes in docs)."},
     {"exclude", "PATTERN", "Modules to leave as they are.", true},
     {"set", "PATTERN=SCHEME[:METHOD]", "A rule for the modules that match.", true},
