@@ -241,9 +241,15 @@ class TestRecipe : public QObject {
     QTest::newRow("unknown parameter") << "int4-g32-sym"
                                        << "mse"
                                        << "strength";
-    QTest::newRow("mix that needs K-quants") << "Q4_K_M"
-                                             << "rtn"
-                                             << "";
+    QTest::newRow("unknown mix") << "IQ2_M"
+                                 << "rtn"
+                                 << "";
+    QTest::newRow("mix in lower case") << "q4_k_m"
+                                       << "rtn"
+                                       << "";
+    QTest::newRow("mix that needs importance") << "Q2_K_S"
+                                               << "rtn"
+                                               << "";
   }
   void planErrors() {
     QFETCH(QString, scheme);

@@ -67,9 +67,9 @@ void fit_plan(Plan& plan, const Checkpoint& checkpoint, const Exporter& exporter
 struct ExportOptions {
   fs::path folder;
   std::string name;
-  std::string label = {}; ///< a mix that the weights were made by; empty: what they look like
   bool replace = false;
   std::uint64_t shard_limit = 5ull << 30;
+  std::string label = {}; ///< a mix that the weights were made by; empty: what they look like
 };
 struct ExportOutcome {
   fs::path path;

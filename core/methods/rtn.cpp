@@ -64,7 +64,10 @@ Result<MethodOutput> quantize_blocks(const MethodInput& input) {
   if (moments.absmax > 60000.0f) { // an f16 scale or minimum may be infinite
     ErrorSums error;
     TRY_ASSIGN(error, input.compute.error(input.weight, output.tensor.view(), &input.feedback));
-    if (!std::isfinite(error.sum_sq_error))
+    // 65504 times q6_k's codes is the most that a type with f16 scales holds; squares of much
+    // larger values also leave the range of f32 in the searches.
+    const bool halves = input.scheme.id != "mxfp4" && input.scheme.id != "nvfp4";
+    if (!std::isfinite(error.sum_sq_error) || (halves && moments.absmax > 65504.0f * 127 * 32))
       return Error{"unsupported",
                    "The weight holds values up to " + Json(moments.absmax).dump() +
                        ", for which the scales of " + input.scheme.id + " are too small",
