@@ -286,11 +286,18 @@ class Planner {
 
   void note_fallback(const Module& module, const std::string& wanted, const std::string& got,
                      const std::string& why) {
-    plan_.notes.push_back(module.name + ": " + got + " instead of " + wanted + " (" +
-                          std::to_string(module.bytes()) + " bytes): " + why);
+    Fallen& fallen = fallen_[got + " instead of " + wanted + ": " + why];
+    ++fallen.modules;
+    fallen.bytes += module.bytes();
+    fallen.first = fallen.modules == 1 ? module.name : fallen.first;
   }
 
   void finish() {
+    for (const auto& [what, fallen] : fallen_)
+      plan_.notes.push_back(
+          fallen.first +
+          (fallen.modules > 1 ? " and " + std::to_string(fallen.modules - 1) + " more" : "") +
+          " (" + std::to_string(fallen.bytes) + " bytes): " + what);
     for (std::size_t i = 0; i < rule_hits_.size(); ++i)
       if (rule_hits_[i] == 0)
         plan_.notes.push_back("Rule " + std::to_string(i + 1) + " (" + recipe_.rules[i].match +
@@ -329,6 +336,12 @@ class Planner {
   const Recipe& recipe_;
   bool requantize_, importance_;
   std::map<const Mix*, std::vector<MixChoice>> mixes_; ///< those that the recipe names
+  struct Fallen {
+    std::int64_t modules = 0;
+    std::uint64_t bytes = 0;
+    std::string first;
+  };
+  std::map<std::string, Fallen> fallen_; ///< by what happened
   std::vector<std::int64_t> rule_hits_, exclude_hits_;
   Plan plan_;
 };
