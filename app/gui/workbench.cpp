@@ -179,7 +179,7 @@ void Workbench::Impl::replan() {
   plan_error.clear();
   if (!checkpoint)
     return;
-  auto made = make_plan(*checkpoint, recipe, requantize);
+  auto made = make_plan(*checkpoint, recipe, requantize, statistics != nullptr);
   if (made)
     plan.emplace(std::move(*made));
   else
@@ -225,7 +225,8 @@ void Workbench::setExcluded(const QStringList& modules, bool excluded) {
       next.exclude.push_back(module.toStdString());
   }
   if (!excluded && impl_->checkpoint)
-    if (const auto without = make_plan(*impl_->checkpoint, next, impl_->requantize))
+    if (const auto without =
+            make_plan(*impl_->checkpoint, next, impl_->requantize, impl_->statistics != nullptr))
       for (const auto& module : modules) {
         // Embedding, head and the like keep their type unless a rule asks for more.
         const PlannedModule* planned = without->find(module.toStdString());

@@ -119,6 +119,8 @@ void Workbench::startCalibration() {
         if (done) {
           impl_->statistics = done->statistics;
           impl_->statistics_path = done->path;
+          impl_->replan(); // mixes look at whether there is importance
+          Q_EMIT planChanged();
           impl_->touch();
           if (!done->problem.empty())
             Q_EMIT message(

@@ -4,6 +4,7 @@
 #include "app/gui/theme.h"
 #include "app/gui/workbench.h"
 #include "core/methods/method.h"
+#include "core/recipe/mixes.h"
 
 #include <algorithm>
 #include <QApplication>
@@ -145,12 +146,18 @@ QComboBox* makeSchemeBox(QWidget* parent) {
     const auto scheme = parse_scheme(id.toStdString());
     box->addItem(swatch(scheme ? scheme->bits : 32), id);
   }
+  for (const Mix& mix : all_mixes()) {
+    const auto base = parse_scheme(mix.base);
+    box->addItem(swatch(base ? base->bits : 32), text(mix.id));
+    box->setItemData(box->count() - 1, text(mix.summary), Qt::ToolTipRole);
+  }
   box->completer()->setCompletionMode(QCompleter::PopupCompletion);
   box->completer()->setFilterMode(Qt::MatchContains);
   QStringList grammars;
   for (const auto* family : all_scheme_families())
     grammars.append(text(family->grammar));
-  box->setToolTip(tr("Scheme: how the values are stored. Choose one or type any of:\n%1")
+  box->setToolTip(tr("Scheme: how the values are stored. Choose one or type any of:\n%1\n"
+                     "Names in upper case are mixes of llama.cpp: a type for every tensor.")
                       .arg(grammars.join('\n')));
   box->setAccessibleName(tr("Scheme"));
   return box;
