@@ -229,9 +229,6 @@ std::vector<Entry> make_entries() {
       {"group_ranges", ranges},
       {"quantize_int4", quantize<4>},
       {"quantize_int8", quantize<8>},
-      {"quantize_q8_0", blocks("q8_0")},
-      {"quantize_q4_0", blocks("q4_0")},
-      {"quantize_q4_1", blocks("q4_1")},
       {"clip_search_int4", clip_search},
       {"error_int4", error},
       {"generate_bf16", product_bf16<1>},
@@ -244,9 +241,12 @@ std::vector<Entry> make_entries() {
       {"prompt_q4_k", product_blocks("q4_k", 256)},
       {"prompt_w8a8", product_int<8, 256, true>},
   };
-  for (const Layout* layout : all_layouts())
+  for (const Layout* layout : all_layouts()) {
+    if (has_block_encoder(layout->id))
+      out.push_back({"quantize_" + std::string(layout->id), blocks(layout->id)});
     if (layout->block > 0)
       out.push_back({"generate_" + std::string(layout->id), product_blocks(layout->id, 1)});
+  }
   return out;
 }
 

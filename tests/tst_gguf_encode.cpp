@@ -277,6 +277,11 @@ class TestGgufEncode : public QObject {
     QVERIFY(!none->weighted && none->notes.size() == 1);
     QVERIFY(same(none->tensor.codes, run(x, "q4_k", {})->tensor.codes));
 
+    for (const float bad : {-1.0f, std::nanf(""), std::numeric_limits<float>::infinity()}) {
+      importance[7] = bad;
+      QCOMPARE(run(x, "q4_k", importance).error().code, std::string("bad-file"));
+    }
+
     std::vector<float> extreme(x);
     extreme[300] = 3e38f;
     for (const Type& t : types) {

@@ -22,14 +22,20 @@ std::string declines(const Scheme& scheme) {
 
 /// The importance that an encoder gets: none where it is no help; by a power of two of another size
 /// where products with it could leave the range of f32, which changes no code.
-std::vector<float> usable_importance(const MethodInput& input, std::vector<std::string>& notes) {
-  if (input.importance.empty() || !block_encoder_weighs(input.scheme.id))
-    return {};
+Result<std::vector<float>> usable_importance(const MethodInput& input,
+                                             std::vector<std::string>& notes) {
   std::vector<float> out(input.importance.begin(), input.importance.end());
+  if (!block_encoder_weighs(input.scheme.id))
+    out.clear();
+  if (out.empty())
+    return out;
+  if (!std::all_of(out.begin(), out.end(), [](float v) { return v >= 0 && std::isfinite(v); }))
+    return Error{"bad-file", "The importance holds negative, infinite or NaN entries", input.where};
   const float most = *std::max_element(out.begin(), out.end());
   if (!(most > 0)) {
     notes.push_back(input.where + ": the importance is zero everywhere; coded without it");
-    return {};
+    out.clear();
+    return out;
   }
   if (const auto zeros = std::count(out.begin(), out.end(), 0.0f); zeros > 0)
     notes.push_back(input.where + ": " + std::to_string(zeros) + " of " +
@@ -56,7 +62,7 @@ Result<MethodOutput> quantize_blocks(const MethodInput& input) {
   output.tensor.cols = input.weight.cols;
   output.tensor.owned_codes.resize(
       input.scheme.family->bytes(input.scheme, input.weight.rows, input.weight.cols).codes);
-  const std::vector<float> importance = usable_importance(input, output.notes);
+  TRY_ASSIGN(const std::vector<float> importance, usable_importance(input, output.notes));
   output.weighted = !importance.empty();
   TRY(input.compute.quantize_blocks(input.weight, input.scheme.id, importance,
                                     output.tensor.owned_codes, &input.feedback));

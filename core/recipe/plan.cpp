@@ -228,10 +228,11 @@ class Planner {
       kind = "fallback";
       if (fit.fallback.empty()) {
         keep(planned, module, reason, kind);
-        note_fallback(module, scheme.id, module.weight.scheme.id, fit.reason);
+        note_fallback(module,
+                      module.weight.scheme.id + " instead of " + scheme.id + ": " + fit.reason);
         return {};
       }
-      note_fallback(module, scheme.id, fit.fallback, fit.reason);
+      note_fallback(module, fit.fallback + " instead of " + scheme.id + ": " + fit.reason);
       TRY_ASSIGN(scheme, recipe_scheme(fit.fallback));
     }
     planned.scheme = scheme;
@@ -260,7 +261,7 @@ class Planner {
       planned.params = Json::object();
       planned.reason += "; rtn instead of " + wish.method + ": " + why;
       planned.reason_kind = "fallback";
-      plan_.notes.push_back(module.name + ": rtn instead of " + wish.method + ": " + why);
+      note_fallback(module, "rtn instead of " + wish.method + ": " + why);
     } else if (auto checked = check_method_params(*method, planned.params, module.name); !checked) {
       return checked.error();
     }
@@ -284,9 +285,8 @@ class Planner {
                           planned.scheme.id + " has no int8 product");
   }
 
-  void note_fallback(const Module& module, const std::string& wanted, const std::string& got,
-                     const std::string& why) {
-    Fallen& fallen = fallen_[got + " instead of " + wanted + ": " + why];
+  void note_fallback(const Module& module, const std::string& what) {
+    Fallen& fallen = fallen_[what];
     ++fallen.modules;
     fallen.bytes += module.bytes();
     fallen.first = fallen.modules == 1 ? module.name : fallen.first;

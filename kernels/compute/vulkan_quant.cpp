@@ -167,6 +167,11 @@ Result<void> VulkanCompute::quantize_blocks(const FloatView& w, std::string_view
   const auto on_cpu = [&] {
     return cpu_->quantize_blocks(w, layout, importance, blocks, feedback);
   };
+  if (has_block_encoder(layout) && layout != "q8_0" && layout != "q4_0" && layout != "q4_1") {
+    note("On the CPU instead of the GPU: " + std::string(layout) +
+         " blocks, which have no GPU kernel");
+    return on_cpu();
+  }
   const std::uint32_t format = layout == "q8_0" ? 0 : layout == "q4_0" ? 1 : 2;
   const std::int64_t bytes = format == 0 ? 34 : format == 1 ? 18 : 20, in_row = w.cols / 32;
   if (!well_formed(w) || w.cols % 32 != 0 ||
