@@ -271,6 +271,50 @@ class TestMixes : public QObject {
       }
   }
 
+  /// With statistics the searches are weighted, which every module says; a weight without an entry
+  /// is a note.
+  void importance_is_used_and_named() {
+    const auto model = open_checkpoint(test::demo_model());
+    QVERIFY(model.ok());
+    ActivationStatistics statistics;
+    for (const Module& module : (*model)->modules)
+      if (module.linear) {
+        ActivationModule& m = statistics.modules[module.name];
+        m.name = module.name;
+        m.tokens = 10;
+        for (std::int64_t c = 0; c < module.weight.cols; ++c)
+          m.channel_sum2.push_back(1.0 + double(c * c % 97));
+      }
+    Recipe recipe;
+    recipe.default_scheme = "Q4_0";
+    const auto plan = make_plan(**model, recipe, false, true);
+    QVERIFY(plan.ok());
+    QTemporaryDir dir;
+    const auto compute = std::move(*make_cpu_compute());
+    Feedback feedback;
+    QuantizeOptions options;
+    options.result_folder = fs::path(dir.path().toStdString()) / "kept";
+    options.statistics = &statistics;
+    const auto summary = run_quantize(**model, *plan, *compute, options, feedback);
+    QVERIFY2(summary.ok(), summary ? "" : summary.error().text().c_str());
+    for (const ModuleResult& module : summary->modules)
+      QCOMPARE(module.reason.find("weighted by importance") != std::string::npos,
+               statistics.modules.count(module.name) > 0);
+    QCOMPARE(std::count_if(summary->notes.begin(), summary->notes.end(),
+                           [](const std::string& note) {
+                             return note.find("without importance") != std::string::npos;
+                           }),
+             1); // the embedding's
+    // Weighted codes serve the weighted error, at the cost of the plain one.
+    const auto plain_plan = make_plan(**model, recipe);
+    options.statistics = nullptr;
+    options.result_folder += "-plain";
+    const auto plain = run_quantize(**model, *plain_plan, *compute, options, feedback);
+    QVERIFY(plain.ok());
+    QVERIFY(plain->modules[2].mse != summary->modules[2].mse);
+    QCOMPARE(plain->modules[0].mse, summary->modules[0].mse);
+  }
+
   /// Hashes of llama-quantize's own files of this model: names, types and bytes of all tensors.
   void same_files_as_llama_quantize_data() {
     QTest::addColumn<QString>("mix");

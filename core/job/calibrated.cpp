@@ -201,6 +201,8 @@ class CalibratedRun {
     }
     notes_.insert(notes_.end(), output.notes.begin(), output.notes.end());
     result.notes = std::move(output.notes);
+    if (output.weighted)
+      result.reason += "; weighted by importance";
     result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
     TRY(writer_.add(planned, output.tensor, result));
     coded_[index] = std::move(output.tensor);

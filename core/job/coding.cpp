@@ -3,7 +3,12 @@
 
 #include "core/methods/method.h"
 #include "core/model/transpose.h"
+#include "kernels/base/parallel.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/kernels.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 
 namespace bitlathe {
@@ -30,16 +35,28 @@ Result<MethodOutput> convert(const FloatView& weight, const Scheme& scheme,
   output.tensor.rows = weight.rows;
   output.tensor.cols = weight.cols;
   output.tensor.owned_codes.resize(scheme.family->bytes(scheme, weight.rows, weight.cols).codes);
-  std::int64_t overflowed = 0;
-  for (std::int64_t i = 0; i < weight.rows * weight.cols; ++i) {
-    const float value = load_float(weight.type, weight.row(i / weight.cols), i % weight.cols);
-    store_float(scheme.float_type, output.tensor.owned_codes.data(), i, value);
-    overflowed += std::isfinite(value) &&
-                  std::isinf(load_float(scheme.float_type, output.tensor.owned_codes.data(), i));
-  }
+  std::atomic<std::int64_t> overflowed = 0;
+  const std::int64_t cols = weight.cols;
+  const auto row_bytes = cols * std::int64_t(float_size(scheme.float_type));
+  parallel_for(weight.rows, std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(1, cols)),
+               [&](std::int64_t begin, std::int64_t end) {
+                 const cpu::Kernels& kernels = active_cpu_kernels();
+                 std::vector<float> values(static_cast<std::size_t>(cols)), back(values);
+                 std::int64_t lost = 0;
+                 for (std::int64_t row = begin; row < end; ++row) {
+                   std::byte* out = output.tensor.owned_codes.data() + row * row_bytes;
+                   kernels.to_f32(int(weight.type), weight.row(row), cols, values.data());
+                   kernels.from_f32(int(scheme.float_type), values.data(), cols, out);
+                   kernels.to_f32(int(scheme.float_type), out, cols, back.data());
+                   for (std::int64_t c = 0; c < cols; ++c)
+                     lost +=
+                         std::isinf(back[std::size_t(c)]) && std::isfinite(values[std::size_t(c)]);
+                 }
+                 overflowed += lost;
+               });
   if (overflowed > 0)
     return Error{"unsupported",
-                 std::to_string(overflowed) + " values are too large for " + scheme.id +
+                 std::to_string(overflowed.load()) + " values are too large for " + scheme.id +
                      "; keep bf16 or f32",
                  where};
   output.tensor.own();
