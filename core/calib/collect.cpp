@@ -65,6 +65,10 @@ class Accumulator {
                  });
     if (!finite)
       return false;
+    const auto [least, greatest] = std::minmax_element(x, x + tokens * columns);
+    const double share = tokens_ == 0 ? 1 : 0.1;
+    average_min_ += share * (double(*least) - average_min_);
+    average_max_ += share * (double(*greatest) - average_max_);
     tokens_ += std::uint64_t(tokens);
     fit_range(double(*std::min_element(low_.begin(), low_.end())),
               double(*std::max_element(high_.begin(), high_.end())));
@@ -83,6 +87,8 @@ class Accumulator {
     out.histogram = histogram_;
     out.histogram_lo = lo_;
     out.histogram_hi = hi_;
+    out.average_min = average_min_;
+    out.average_max = average_max_;
     Moments& m = out.moments;
     m.count = tokens_ * low_.size();
     for (std::size_t c = 0; c < low_.size(); ++c) {
@@ -151,6 +157,7 @@ class Accumulator {
   std::array<std::vector<double>, 4> sums_; ///< of the first four powers, per column
   std::vector<std::uint64_t> histogram_;
   double lo_ = 0, hi_ = 0;
+  double average_min_ = 0, average_max_ = 0;
 };
 
 /// Linears that read the same input (q, k and v; gate and up) share one accumulator. The first run

@@ -65,7 +65,8 @@ template <class T> std::span<const std::byte> bytes_of(const std::vector<T>& val
 /// The numbers of one module that are not per column.
 struct Scalars {
   std::vector<std::uint64_t> counts; ///< tokens, values, NaN, infinite, zeros
-  std::vector<double> moments;       ///< min, max, absmax, four power sums, histogram range
+  std::vector<double> moments;       ///< min, max, absmax, four power sums, histogram range,
+                                     ///< averages of minimum and maximum
 };
 
 Result<void> write_own(const fs::path& path, const ActivationStatistics& statistics) {
@@ -76,7 +77,8 @@ Result<void> write_own(const fs::path& path, const ActivationStatistics& statist
     s.counts = {m.tokens, m.moments.count, m.moments.nan, m.moments.inf, m.moments.zeros};
     s.moments = {double(m.moments.min), double(m.moments.max), double(m.moments.absmax),
                  m.moments.sum,         m.moments.sum2,        m.moments.sum3,
-                 m.moments.sum4,        m.histogram_lo,        m.histogram_hi};
+                 m.moments.sum4,        m.histogram_lo,        m.histogram_hi,
+                 m.average_min,         m.average_max};
     const auto add = [&, &module = name](const char* part, const char* dtype, std::size_t size,
                                          std::span<const std::byte> bytes) {
       if (size > 0)
@@ -154,8 +156,8 @@ Result<ActivationStatistics> read_own(const fs::path& path) {
     } else if (part == "moments") {
       std::vector<double> v;
       TRY(take(tensor, "F64", v, where));
-      if (v.size() != 9)
-        return Error{"bad-file", tensor.name + " must have 9 values", where};
+      if (v.size() != 9 && v.size() != 11) // the last two are newer
+        return Error{"bad-file", tensor.name + " must have 9 or 11 values", where};
       m.moments.min = float(v[0]);
       m.moments.max = float(v[1]);
       m.moments.absmax = float(v[2]);
@@ -165,6 +167,10 @@ Result<ActivationStatistics> read_own(const fs::path& path) {
       m.moments.sum4 = v[6];
       m.histogram_lo = v[7];
       m.histogram_hi = v[8];
+      if (v.size() == 11) {
+        m.average_min = v[9];
+        m.average_max = v[10];
+      }
     } else if (part == "min") {
       TRY(take(tensor, "F32", m.channel_min, where));
     } else if (part == "max") {

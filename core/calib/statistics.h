@@ -23,6 +23,9 @@ struct ActivationModule {
   /// doubled when a later value falls outside by merging bins pairwise).
   std::vector<std::uint64_t> histogram;
   double histogram_lo = 0, histogram_hi = 0;
+  /// Moving averages of the samples' minima and maxima (a tenth of each new one), for the observer
+  /// "ema"; the wrong way round when not known.
+  double average_min = 0, average_max = -1;
 
   std::vector<float> channel_absmax() const;
   /// Mean squared activation per column: what methods take as importance.

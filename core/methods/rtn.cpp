@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Round to nearest on the grid of each group; GGUF block types by the reference encoders.
 #include "core/methods/int_pack.h"
-#include "core/observers/observer.h"
-#include "kernels/base/parallel.h"
+#include "core/methods/observed_ranges.h"
 #include "kernels/quant/gguf_blocks.h"
-
-#include <algorithm>
-#include <cmath>
 
 namespace bitlathe {
 
@@ -93,40 +89,6 @@ Result<MethodOutput> quantize_blocks(const MethodInput& input) {
                              input.scheme.id);
   }
   return output;
-}
-
-/// Ranges by an observer that looks at the values themselves.
-Result<void> observed_ranges(const MethodInput& input, const IntSpec& spec,
-                             const Observer& observer, std::vector<float>& lo,
-                             std::vector<float>& hi) {
-  const FloatView& w = input.weight;
-  const ObserverContext context{spec.bits, spec.symmetric};
-  if (spec.per_tensor) {
-    std::vector<float> values(std::size_t(w.rows * w.cols));
-    for (std::int64_t i = 0; i < w.rows * w.cols; ++i)
-      values[std::size_t(i)] = load_float(w.type, w.row(i / w.cols), i % w.cols);
-    const Range range = observer.range(values, context);
-    lo = {range.lo};
-    hi = {range.hi};
-    return {};
-  }
-  const auto groups = (w.cols + spec.group - 1) / spec.group;
-  const bool finished = parallel_for(
-      w.rows, 1,
-      [&](std::int64_t begin, std::int64_t end) {
-        std::vector<float> values;
-        for (std::int64_t row = begin; row < end; ++row)
-          for (std::int64_t g = 0; g < groups; ++g) {
-            values.clear();
-            for (std::int64_t c = g * spec.group; c < std::min((g + 1) * spec.group, w.cols); ++c)
-              values.push_back(load_float(w.type, w.row(row), c));
-            const Range range = observer.range(values, context);
-            lo[std::size_t(row * groups + g)] = range.lo;
-            hi[std::size_t(row * groups + g)] = range.hi;
-          }
-      },
-      &input.feedback);
-  return finished ? Result<void>() : Result<void>(cancelled_error());
 }
 
 Result<MethodOutput> quantize(const MethodInput& input) {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 namespace bitlathe {
@@ -44,15 +45,22 @@ double divergence(const std::vector<double>& counts, int used, int levels) {
   return kl;
 }
 
-Range range(std::span<const float> values, const ObserverContext& context) {
+Range range(const Observed& observed, const ObserverContext& context) {
+  const auto& [values, occurrences, weights] = observed;
   const auto [lo, hi] = std::minmax_element(values.begin(), values.end());
   const float absmax = std::max(std::fabs(*lo), std::fabs(*hi));
-  const int levels = 1 << (context.bits - 1);
-  if (absmax == 0 || values.size() < std::size_t(bins))
+  // Values of one sign have all codes of an asymmetric grid to themselves.
+  const bool one_sided = !context.symmetric && (*lo >= 0 || *hi <= 0);
+  const int levels = 1 << (one_sided ? context.bits : context.bits - 1);
+  const double total = occurrences.empty()
+                           ? double(values.size())
+                           : std::accumulate(occurrences.begin(), occurrences.end(), 0.0);
+  if (absmax == 0 || total < double(bins))
     return {*lo, *hi}; // too few values for a histogram that means anything
   std::vector<double> counts(bins, 0.0);
-  for (const float value : values)
-    counts[std::size_t(std::min(bins - 1, int(std::fabs(value) / absmax * bins)))] += 1;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    counts[std::size_t(std::min(bins - 1, int(std::fabs(values[i]) / absmax * bins)))] +=
+        occurrences.empty() ? 1 : occurrences[i];
   double least = -1;
   int best = bins;
   for (int used = std::max(levels, 128); used <= bins; used += 8) {

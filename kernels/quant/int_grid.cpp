@@ -2,6 +2,7 @@
 #include "kernels/quant/int_grid.h"
 
 #include "kernels/num/float16.h"
+#include "kernels/quant/stored_scale.h"
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +18,8 @@ float rne(float x) {
   const float magic = 12582912.0f; // 1.5 * 2^23
   return (x + magic) - magic;
 }
+
+} // namespace
 
 float stored_scale(float scale, FloatType type, bool* clamped) {
   float rounded = scale, smallest = std::numeric_limits<float>::min(),
@@ -39,8 +42,6 @@ float stored_scale(float scale, FloatType type, bool* clamped) {
     *clamped = true;
   return too_small ? smallest : too_large ? largest : rounded;
 }
-
-} // namespace
 
 IntGrid make_int_grid(float lo, float hi, int bits, bool symmetric, FloatType scale_type,
                       bool* clamped) {
