@@ -64,7 +64,8 @@ bool same_bytes(const QTensor& a, const QTensor& b) {
   const auto equal = [](auto x, auto y) {
     return std::equal(x.begin(), x.end(), y.begin(), y.end());
   };
-  return equal(a.codes, b.codes) && equal(a.scales, b.scales) && equal(a.zeros, b.zeros);
+  return equal(a.codes, b.codes) && equal(a.scales, b.scales) && equal(a.zeros, b.zeros) &&
+         equal(a.nested, b.nested);
 }
 
 } // namespace

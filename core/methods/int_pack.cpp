@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/methods/int_pack.h"
 
+#include "core/methods/output.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -37,30 +39,22 @@ Result<void> exact_ranges(const MethodInput& input, const IntSpec& spec, std::ve
   return {};
 }
 
-Result<MethodOutput> pack_int(const MethodInput& input, const IntGrids& grids) {
-  MethodOutput output;
-  QTensor& tensor = output.tensor;
-  tensor.scheme = input.scheme;
-  tensor.rows = input.weight.rows;
-  tensor.cols = input.weight.cols;
-  const auto bytes = input.scheme.family->bytes(input.scheme, tensor.rows, tensor.cols);
-  tensor.owned_codes.resize(bytes.codes);
-  tensor.owned_scales.resize(bytes.scales);
-  tensor.owned_zeros.resize(bytes.zeros);
-  assert(grids.grids.size() * float_size(grids.spec.scale_type) == bytes.scales);
+void store_grids(const IntGrids& grids, QTensor& tensor) {
+  assert(grids.grids.size() * float_size(grids.spec.scale_type) == tensor.owned_scales.size());
   for (std::size_t i = 0; i < grids.grids.size(); ++i) {
     store_float(grids.spec.scale_type, tensor.owned_scales.data(), std::int64_t(i),
                 grids.grids[i].scale);
     if (!grids.spec.symmetric)
       tensor.owned_zeros[i] = std::byte(grids.grids[i].zero);
   }
-  TRY(input.compute.quantize_int(input.weight, grids.spec, grids.grids, tensor.owned_codes,
+}
+
+Result<MethodOutput> pack_int(const MethodInput& input, const IntGrids& grids) {
+  MethodOutput output = empty_output(input);
+  store_grids(grids, output.tensor);
+  TRY(input.compute.quantize_int(input.weight, grids.spec, grids.grids, output.tensor.owned_codes,
                                  &input.feedback));
-  tensor.own();
-  if (grids.clamped > 0)
-    output.notes.push_back(
-        input.where + ": " + std::to_string(grids.clamped) +
-        " scales do not fit their type and were set to its smallest or largest value");
+  note_clamped(input, grids.clamped, output);
   return output;
 }
 

@@ -21,6 +21,9 @@ IntSpec int_spec(const Scheme& scheme, std::int64_t cols);
 Result<void> exact_ranges(const MethodInput& input, const IntSpec& spec, std::vector<float>& lo,
                           std::vector<float>& hi);
 
+/// Scales and zero points into the tensor's buffers.
+void store_grids(const IntGrids& grids, QTensor& tensor);
+
 /// The canonical tensor: scales and zero points stored, all values coded.
 Result<MethodOutput> pack_int(const MethodInput& input, const IntGrids& grids);
 

@@ -12,6 +12,14 @@ const Method* find_method(std::string_view id) {
   return nullptr;
 }
 
+const Method* encoder_of(const Scheme& scheme) {
+  const Method* found = nullptr;
+  for (const Method* method : all_methods())
+    if (method->declines(scheme).empty() && (!found || (found->calibrated && !method->calibrated)))
+      found = method;
+  return found;
+}
+
 std::string cannot_encode(const Scheme& scheme) {
   std::string why;
   for (const Method* method : all_methods()) {

@@ -65,6 +65,9 @@ struct Method {
 };
 std::span<const Method* const> all_methods();
 const Method* find_method(std::string_view id);
+/// The first method that makes codes of a scheme, one without calibration if there is one; nullptr
+/// when none does.
+const Method* encoder_of(const Scheme& scheme);
 /// Why no method can make codes of a scheme; empty when one can. Every scheme can be read and run.
 std::string cannot_encode(const Scheme& scheme);
 

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/methods/observed_ranges.h"
 
+#include "core/methods/int_pack.h"
 #include "kernels/base/parallel.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/kernels.h"
 #include "kernels/values.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace bitlathe {
-
-namespace {
-
-/// Every value of a matrix, those of 16-bit types as the patterns that occur.
-struct AllValues {
-  std::vector<float> values;
-  std::vector<double> counts, weights;
-};
 
 Result<AllValues> all_values(const MethodInput& input) {
   const FloatView& w = input.weight;
@@ -53,12 +49,13 @@ Result<AllValues> all_values(const MethodInput& input) {
   return all;
 }
 
-} // namespace
+namespace {
 
-Result<void> observed_ranges(const MethodInput& input, const IntSpec& spec,
-                             const Observer& observer, std::span<float> lo, std::span<float> hi) {
+/// Ranges by looking at the values of every group.
+Result<void> observe(const MethodInput& input, const RangeGroups& spec, const Observer& observer,
+                     const ObserverContext& context, std::vector<float>& lo,
+                     std::vector<float>& hi) {
   const FloatView& w = input.weight;
-  const ObserverContext context{spec.bits, spec.symmetric, spec.scale_type};
   if (spec.per_tensor) {
     TRY_ASSIGN(const AllValues all, all_values(input));
     const Range range = observer.range({all.values, all.counts, all.weights}, context);
@@ -66,29 +63,66 @@ Result<void> observed_ranges(const MethodInput& input, const IntSpec& spec,
     hi[0] = range.hi;
     return {};
   }
-  const auto groups = (w.cols + spec.group - 1) / spec.group;
-  const std::vector<double> weights(input.importance.begin(), input.importance.end());
+  const std::int64_t across = (w.cols + spec.group - 1) / spec.group;
   const bool finished = parallel_for(
-      w.rows, 1,
+      (w.rows + spec.group_rows - 1) / spec.group_rows, 1,
       [&](std::int64_t begin, std::int64_t end) {
-        std::vector<float> values(std::size_t(w.cols));
-        for (std::int64_t row = begin; row < end; ++row) {
-          for (std::int64_t col = 0; col < w.cols; ++col)
-            values[std::size_t(col)] = load_float(w.type, w.row(row), col);
-          for (std::int64_t g = 0; g < groups; ++g) {
-            const auto first = std::size_t(g * spec.group);
-            const auto count = std::min(std::size_t(spec.group), values.size() - first);
-            Observed group{std::span(values).subspan(first, count)};
-            if (!weights.empty())
-              group.weights = std::span(weights).subspan(first, count);
-            const Range range = observer.range(group, context);
-            lo[std::size_t(row * groups + g)] = range.lo;
-            hi[std::size_t(row * groups + g)] = range.hi;
+        std::vector<float> values;
+        std::vector<double> weights;
+        for (std::int64_t r = begin; r < end; ++r)
+          for (std::int64_t g = 0; g < across; ++g) {
+            const std::int64_t first = g * spec.group, count = std::min(spec.group, w.cols - first);
+            values.clear();
+            weights.clear();
+            for (std::int64_t row = r * spec.group_rows;
+                 row < std::min(w.rows, (r + 1) * spec.group_rows); ++row) {
+              values.resize(values.size() + std::size_t(count));
+              active_cpu_kernels().to_f32(int(w.type),
+                                          w.row(row) + first * std::int64_t(float_size(w.type)),
+                                          count, &*(values.end() - count));
+              if (!input.importance.empty())
+                weights.insert(weights.end(), input.importance.begin() + first,
+                               input.importance.begin() + first + count);
+            }
+            const Range range = observer.range({values, {}, weights}, context);
+            lo[std::size_t(r * across + g)] = range.lo;
+            hi[std::size_t(r * across + g)] = range.hi;
           }
-        }
       },
       &input.feedback);
   return finished ? Result<void>() : Result<void>(cancelled_error());
+}
+
+} // namespace
+
+Result<void> find_ranges(const MethodInput& input, const RangeGroups& spec,
+                         const ObserverContext& context, std::vector<float>& lo,
+                         std::vector<float>& hi) {
+  const Observer* observer = find_observer(input.observer);
+  if (!observer)
+    return Error{"bad-argument", "Unknown observer \"" + input.observer + "\"", {}};
+  const FloatView& w = input.weight;
+  IntSpec by_row;
+  by_row.group = spec.group;
+  by_row.per_tensor = spec.per_tensor;
+  TRY(exact_ranges(input, by_row, lo, hi));
+  if (!spec.per_tensor && spec.group_rows > 1) { // rows that share a scale
+    const std::int64_t across = (w.cols + spec.group - 1) / spec.group;
+    const std::int64_t down = (w.rows + spec.group_rows - 1) / spec.group_rows;
+    for (std::int64_t row = 0; row < w.rows; ++row)
+      for (std::int64_t g = 0; g < across; ++g) {
+        const auto from = std::size_t(row * across + g);
+        const auto to = std::size_t(row / spec.group_rows * across + g);
+        const bool first = row % spec.group_rows == 0;
+        lo[to] = first ? lo[from] : std::min(lo[to], lo[from]);
+        hi[to] = first ? hi[from] : std::max(hi[to], hi[from]);
+      }
+    lo.resize(std::size_t(down * across));
+    hi.resize(lo.size());
+  }
+  if (observer->range)
+    TRY(observe(input, spec, *observer, context, lo, hi));
+  return {};
 }
 
 } // namespace bitlathe

@@ -7,9 +7,25 @@
 
 namespace bitlathe {
 
-/// Replaces lo and hi ([rows][groups], or one when per tensor) by what an observer that looks at
-/// values chooses. With importance the squared errors it weighs count by column.
-Result<void> observed_ranges(const MethodInput& input, const IntSpec& spec,
-                             const Observer& observer, std::span<float> lo, std::span<float> hi);
+struct RangeGroups {
+  std::int64_t group = 0; ///< columns
+  std::int64_t group_rows = 1;
+  bool per_tensor = false;
+};
+
+/// What the recipe's observer chooses for every group: [ceil(rows / group_rows)][groups], or one
+/// when per tensor. With importance the squared errors it weighs count by column. NaN and
+/// infinities in the weight are errors.
+Result<void> find_ranges(const MethodInput& input, const RangeGroups& groups,
+                         const ObserverContext& context, std::vector<float>& lo,
+                         std::vector<float>& hi);
+
+/// Every value of a matrix, those of 16-bit types as the patterns that occur; with importance what
+/// each weighs in all. Finite ones only.
+struct AllValues {
+  std::vector<float> values;
+  std::vector<double> counts, weights; ///< empty: 1 each
+};
+Result<AllValues> all_values(const MethodInput& input);
 
 } // namespace bitlathe

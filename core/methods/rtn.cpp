@@ -3,16 +3,29 @@
 #include "core/methods/int_pack.h"
 #include "core/methods/observed_ranges.h"
 #include "kernels/quant/gguf_blocks.h"
+#include "core/methods/output.h"
+#include "core/methods/rtn_tables.h"
 
 namespace bitlathe {
 
+extern const Method method_rtn;
+
 namespace {
+
+constexpr MethodParam params[] = {
+    {"stochastic",
+     "1: to one of the two codes around a value at random, the nearer one more often, so that the "
+     "average is right; 0: to the nearest.",
+     0, 0, 1, true},
+};
 
 std::string declines(const Scheme& scheme) {
   if (!scheme.quantized)
     return scheme.id + " has no codes to choose";
   if (scheme.family->id == "ggml" && !has_block_encoder(scheme.id))
     return scheme.id + " can be read and run, but there is no encoder for it";
+  if (scheme.family->id == "codebook")
+    return "a codebook has to be found first; use lloyd-max";
   return {};
 }
 
@@ -91,36 +104,56 @@ Result<MethodOutput> quantize_blocks(const MethodInput& input) {
   return output;
 }
 
-Result<MethodOutput> quantize(const MethodInput& input) {
-  if (input.scheme.family->id == "ggml")
-    return quantize_blocks(input);
+Result<MethodOutput> quantize_int(const MethodInput& input, const Dither& dither) {
   IntGrids grids;
   grids.spec = int_spec(input.scheme, input.weight.cols);
+  const IntSpec& spec = grids.spec;
   std::vector<float> lo, hi;
-  TRY(exact_ranges(input, grids.spec, lo, hi));
-  const Observer* observer = find_observer(input.observer);
-  if (!observer)
-    return Error{"bad-argument", "Unknown observer \"" + input.observer + "\"", {}};
-  if (observer->range)
-    TRY(observed_ranges(input, grids.spec, *observer, lo, hi));
+  TRY(find_ranges(input, {spec.group, 1, spec.per_tensor},
+                  {spec.bits, spec.symmetric, spec.scale_type}, lo, hi));
   grids.grids.resize(lo.size());
   for (std::size_t i = 0; i < lo.size(); ++i) {
     bool clamped = false;
-    grids.grids[i] = make_int_grid(lo[i], hi[i], grids.spec.bits, grids.spec.symmetric,
-                                   grids.spec.scale_type, &clamped);
+    grids.grids[i] =
+        make_int_grid(lo[i], hi[i], spec.bits, spec.symmetric, spec.scale_type, &clamped);
     grids.clamped += clamped;
   }
-  return pack_int(input, grids);
+  if (!dither.on())
+    return pack_int(input, grids);
+  MethodOutput output = empty_output(input);
+  store_grids(grids, output.tensor);
+  TRY(quantize_int_dithered(input.weight, spec, grids.grids, dither, output.tensor.owned_codes,
+                            &input.feedback));
+  note_clamped(input, grids.clamped, output);
+  return output;
+}
+
+Result<MethodOutput> quantize(const MethodInput& input) {
+  const bool stochastic = method_param(method_rtn, input.params, "stochastic") != 0;
+  const Dither dither = stochastic ? Dither(input.seed, input.where) : Dither();
+  const std::string_view family = input.scheme.family->id;
+  if (family == "nf4")
+    return round_blockwise(input, dither);
+  if (family == "f8")
+    return round_float8(input, dither);
+  if (family == "ternary")
+    return round_ternary(input, dither);
+  if (family == "int")
+    return quantize_int(input, dither);
+  TRY_ASSIGN(MethodOutput output, quantize_blocks(input));
+  if (stochastic)
+    output.notes.push_back(input.where + ": codes of " + input.scheme.id +
+                           " follow the rule of their reference, not stochastic rounding");
+  return output;
 }
 
 } // namespace
 
-extern const Method method_rtn;
 const Method method_rtn{
     "rtn",
     "Round to nearest",
     "Every value goes to the nearest code of its group's grid. Fast, needs no calibration.",
-    {},
+    params,
     true,
     declines,
     quantize};

@@ -257,11 +257,13 @@ class Planner {
     planned.params = wish.params;
     const Method* method = find_method(wish.method);
     if (const std::string why = method->declines(scheme); !why.empty()) {
-      planned.method = "rtn";
+      const Method* instead = encoder_of(scheme); // recipe_scheme() made sure there is one
+      const std::string what = std::string(instead->id) + " instead of " + wish.method + ": " + why;
+      planned.method = instead->id;
       planned.params = Json::object();
-      planned.reason += "; rtn instead of " + wish.method + ": " + why;
+      planned.reason += "; " + what;
       planned.reason_kind = "fallback";
-      note_fallback(module, "rtn instead of " + wish.method + ": " + why);
+      note_fallback(module, what);
     } else if (auto checked = check_method_params(*method, planned.params, module.name); !checked) {
       return checked.error();
     }

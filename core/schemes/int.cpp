@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Integer codes with a scale (and a zero point when asymmetric) per tensor, channel or group of
 // columns. Storage: kernels/matrix.h, layout "int".
-#include "core/schemes/scheme.h"
+#include "core/schemes/grammar.h"
 #include "kernels/compute/compute.h"
-
-#include <charconv>
 
 namespace bitlathe {
 
@@ -12,52 +10,25 @@ namespace {
 
 constexpr std::string_view grammar = "int{2..8}-{tensor|channel|gN}-{sym|asym}[-sbf16|-sf32]";
 
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (std::size_t at = 0; at <= text.size();) {
-    const auto end = std::min(text.find(separator, at), text.size());
-    parts.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return parts;
-}
-
 Result<Scheme> parse(std::string_view id) {
-  const auto parts = split(id, '-');
+  auto parts = split_id(id);
   if (parts[0].size() != 4 || parts[0].substr(0, 3) != "int")
     return Error{"not-found", "not an integer scheme", std::string(id)};
-  const Error malformed{"bad-argument",
-                        "Malformed scheme \"" + std::string(id) + "\"; the form is " +
-                            std::string(grammar),
-                        {}};
   Scheme scheme;
   scheme.id = id;
   scheme.family = find_scheme_family("int");
   scheme.quantized = true;
   scheme.bits = parts[0][3] - '0';
-  if (scheme.bits < 2 || scheme.bits > 8 || parts.size() < 3 || parts.size() > 4)
-    return malformed;
-  if (parts[1] == "tensor") {
+  take_scale_type(parts, FloatType::f16, scheme);
+  if (scheme.bits < 2 || scheme.bits > 8 || parts.size() != 3)
+    return malformed_scheme(id, grammar);
+  if (parts[1] == "tensor")
     scheme.per_tensor = true;
-  } else if (parts[1] != "channel") {
-    const auto digits = parts[1].substr(1);
-    const auto [end, problem] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), scheme.group);
-    if (parts[1][0] != 'g' || problem != std::errc{} || end != digits.data() + digits.size() ||
-        digits.empty() || digits[0] == '0' || scheme.group < 1 || scheme.group > (1 << 24))
-      return malformed;
-  }
+  else if (parts[1] != "channel" && (scheme.group = lettered_number(parts[1], 'g')) == 0)
+    return malformed_scheme(id, grammar);
   if (parts[2] != "sym" && parts[2] != "asym")
-    return malformed;
+    return malformed_scheme(id, grammar);
   scheme.symmetric = parts[2] == "sym";
-  if (parts.size() == 4) {
-    if (parts[3] == "sbf16")
-      scheme.float_type = FloatType::bf16;
-    else if (parts[3] == "sf32")
-      scheme.float_type = FloatType::f32;
-    else
-      return malformed;
-  }
   return scheme;
 }
 

@@ -22,6 +22,8 @@ void pack(const std::uint8_t* codes, std::int64_t n, int bits, std::uint8_t* out
 void unpack(const std::uint8_t* row, std::int64_t row_bytes, int bits, std::int64_t first,
             std::int64_t n, std::uint8_t* out);
 void dequantize(const std::uint8_t* codes, std::int64_t n, float scale, int zero, float* out);
+void lookup(const std::uint8_t* codes, std::int64_t n, const float* table, int entries, float scale,
+            float* out);
 void grid_errors(const float* x, const float* weight, std::int64_t n, const float* scale,
                  const float* inverse, const std::int32_t* zero, int bits, std::int64_t k,
                  double* out);

@@ -75,6 +75,9 @@ struct Kernels {
                  std::int64_t n, std::uint8_t* out);
   /// out = scale * float(u - zero)
   void (*dequantize)(const std::uint8_t* codes, std::int64_t n, float scale, int zero, float* out);
+  /// out = table[code] * scale, for tables of 2 to 256 entries; codes are below `entries`.
+  void (*lookup)(const std::uint8_t* codes, std::int64_t n, const float* table, int entries,
+                 float scale, float* out);
   /// For each of `k` grids (a multiple of 16) the sum in column order of
   /// weight * (x - decode(encode(x)))^2: the difference in f32, everything after it in f64.
   /// `weight` may be null.

@@ -161,6 +161,12 @@ void dequantize(const std::uint8_t* codes, std::int64_t n, float scale, int zero
     out[i] = scale * float(int(codes[i]) - zero);
 }
 
+void lookup(const std::uint8_t* codes, std::int64_t n, const float* table, int, float scale,
+            float* out) {
+  for (std::int64_t i = 0; i < n; ++i)
+    out[i] = table[codes[i]] * scale;
+}
+
 void grid_errors(const float* x, const float* weight, std::int64_t n, const float* scale,
                  const float* inverse, const std::int32_t* zero, int bits, std::int64_t k,
                  double* out) {
@@ -464,6 +470,7 @@ const Kernels kernels{
     .pack = pack,
     .unpack = unpack,
     .dequantize = dequantize,
+    .lookup = lookup,
     .grid_errors = grid_errors,
     .q8_0 = {decode_q8_0, nullptr, encode_q8_0},
     .q4_0 = {decode_q4_0, nullptr, encode_q4_0},

@@ -19,6 +19,7 @@ const Kernels kernels{
     .pack = pack,
     .unpack = unpack,
     .dequantize = dequantize,
+    .lookup = lookup,
     .grid_errors = grid_errors,
     .q8_0 = {decode_q8_0, nullptr, encode_q8_0}, // products: gemv_q8_0, gemv_q4_0
     .q4_0 = {decode_q4_0, nullptr, encode_q4_0},

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/methods/rtn_tables.h"
+
+#include "core/methods/int_pack.h"
+#include "core/methods/observed_ranges.h"
+#include "core/methods/output.h"
+#include "kernels/quant/float8.h"
+#include "kernels/quant/nf4.h"
+#include "kernels/quant/stored_scale.h"
+#include "kernels/quant/ternary.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace bitlathe {
+
+namespace {
+
+/// Schemes whose scales follow a rule of their own say so when another was asked for.
+void note_observer(const MethodInput& input, const char* rule, MethodOutput& output) {
+  if (input.observer != "minmax")
+    output.notes.push_back(input.where + ": the observer " + input.observer +
+                           " does not apply to " + input.scheme.id + ", " + rule);
+}
+
+} // namespace
+
+Result<MethodOutput> round_blockwise(const MethodInput& input, const Dither& dither) {
+  std::vector<float> lo, hi; // for the check of NaN and infinities
+  TRY(exact_ranges(input, {8, input.weight.cols}, lo, hi));
+  MethodOutput output = empty_output(input);
+  note_observer(input, "whose blocks are scaled by their largest magnitude", output);
+  const BlockwiseSpec spec{input.scheme.id.rfind("fp4", 0) == 0, input.scheme.group,
+                           input.scheme.float_type, input.scheme.nested};
+  std::int64_t clamped = 0;
+  QTensor& tensor = output.tensor;
+  TRY(quantize_blockwise(input.weight, spec, dither, tensor.owned_codes, tensor.owned_scales,
+                         tensor.owned_nested, &clamped, &input.feedback));
+  note_clamped(input, clamped, output);
+  return output;
+}
+
+Result<MethodOutput> round_float8(const MethodInput& input, const Dither& dither) {
+  const Scheme& scheme = input.scheme;
+  const bool e5m2 = scheme.id.rfind("f8_e5m2", 0) == 0;
+  const std::int64_t group = scheme.group > 0 ? scheme.group : input.weight.cols;
+  const ObserverContext context{8, true, scheme.float_type,
+                                e5m2 ? ObserverContext::Element::f8_e5m2
+                                     : ObserverContext::Element::f8_e4m3};
+  std::vector<float> lo, hi;
+  TRY(find_ranges(input, {group, scheme.group_rows, scheme.per_tensor}, context, lo, hi));
+  MethodOutput output = empty_output(input);
+  std::vector<float> scales(lo.size(), 1.0f);
+  std::int64_t clamped = 0;
+  for (std::size_t i = 0; i < lo.size(); ++i) {
+    const float absmax = std::max(std::fabs(lo[i]), std::fabs(hi[i]));
+    bool hit = false;
+    if (absmax > 0)
+      scales[i] =
+          stored_scale(absmax / (e5m2 ? largest_e5m2 : largest_e4m3), scheme.float_type, &hit);
+    clamped += hit;
+    store_float(scheme.float_type, output.tensor.owned_scales.data(), std::int64_t(i), scales[i]);
+  }
+  TRY(quantize_float8(input.weight, {e5m2, group, scheme.group_rows, scheme.per_tensor}, scales,
+                      dither, output.tensor.owned_codes, &input.feedback));
+  note_clamped(input, clamped, output);
+  return output;
+}
+
+Result<MethodOutput> round_ternary(const MethodInput& input, const Dither& dither) {
+  const FloatView& w = input.weight;
+  const std::int64_t group = input.scheme.group > 0 ? std::min(input.scheme.group, w.cols) : w.cols;
+  const std::int64_t groups = (w.cols + group - 1) / group;
+  std::vector<float> lo, hi;
+  TRY(exact_ranges(input, {8, group}, lo, hi));
+  MethodOutput output = empty_output(input);
+  note_observer(input, "whose scales are those of least squared error", output);
+  std::vector<float> scales(lo.size(), 1.0f);
+  std::vector<std::uint8_t> hit(lo.size());
+  TRY(each_row_of(w, &input.feedback, [&](std::int64_t row, const float* values) {
+    for (std::int64_t g = 0; g < groups; ++g) {
+      const auto first = std::size_t(g * group);
+      const auto count = std::min(std::size_t(group), std::size_t(w.cols) - first);
+      const auto weight =
+          input.importance.empty() ? input.importance : input.importance.subspan(first, count);
+      const auto at = std::size_t(row * groups + g);
+      bool clamped = false;
+      if (const float scale = ternary_scale({values + first, count}, weight); scale > 0)
+        scales[at] = stored_scale(scale, input.scheme.float_type, &clamped);
+      hit[at] = clamped;
+    }
+  }));
+  for (std::size_t i = 0; i < scales.size(); ++i)
+    store_float(input.scheme.float_type, output.tensor.owned_scales.data(), std::int64_t(i),
+                scales[i]);
+  TRY(quantize_ternary(w, group, scales, dither, output.tensor.owned_codes, &input.feedback));
+  note_clamped(input, std::count(hit.begin(), hit.end(), 1), output);
+  return output;
+}
+
+} // namespace bitlathe
