@@ -69,6 +69,7 @@ class TestKernels : public QObject {
   void encode();
   void packing();
   void dequantize();
+  void lookup();
   void gridErrors();
   void blockEncoding();
   void blockDecoding();
@@ -278,6 +279,22 @@ void TestKernels::dequantize() {
       scalar().dequantize(codes.data(), n, 0.0123f, 131, want.data());
       QVERIFY(same_bits(got, want));
     }
+}
+
+void TestKernels::lookup() {
+  std::mt19937 random(4);
+  const auto table = rough(256, 5);
+  for (const Kernels* k : tables_)
+    for (const int entries : {2, 4, 8, 16, 32, 128, 256})
+      for (const std::int64_t n : {1, 16, 19, 64, 517}) {
+        std::vector<std::uint8_t> codes(static_cast<std::size_t>(n));
+        for (auto& code : codes)
+          code = std::uint8_t(random() % std::uint32_t(entries));
+        std::vector<float> got(codes.size()), want(got);
+        k->lookup(codes.data(), n, table.data(), entries, 0.37f, got.data());
+        scalar().lookup(codes.data(), n, table.data(), entries, 0.37f, want.data());
+        QVERIFY2(same_bits(got, want), k->isa);
+      }
 }
 
 void TestKernels::gridErrors() {
