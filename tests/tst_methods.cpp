@@ -47,6 +47,8 @@ Result<MethodOutput> apply(const Method& method, const Weight& w, const Scheme& 
 
 std::vector<Scheme> schemes_of(const Method& method) {
   std::vector<Scheme> schemes;
+  if (method.calibrated) // needs a model's inputs: tested with the job
+    return schemes;
   for (const SchemeFamily* family : all_scheme_families())
     for (const std::string_view id : family->examples)
       if (auto scheme = parse_scheme(id); scheme && method.declines(*scheme).empty())

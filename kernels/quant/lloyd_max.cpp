@@ -36,6 +36,15 @@ class Sums {
     const double m = mass(begin, end), s = first_[end] - first_[begin];
     return m > 0 ? std::max(0.0, second_[end] - second_[begin] - s * s / m) : 0;
   }
+  /// Squared error of the cell about x.
+  double error_about(double x, std::size_t begin, std::size_t end) const {
+    const double m = mass(begin, end), s = first_[end] - first_[begin];
+    return std::max(0.0, second_[end] - second_[begin] - 2 * x * s + m * x * x);
+  }
+  /// Number of first values that together weigh at least `mass`.
+  std::size_t reaching(double mass) const {
+    return std::size_t(std::lower_bound(mass_.begin(), mass_.end(), mass) - mass_.begin());
+  }
   /// First value above x.
   std::size_t above(double x) const {
     return std::size_t(std::upper_bound(values_.begin(), values_.end(), x,
@@ -144,6 +153,84 @@ std::vector<double> cube_root_shares(const WeightedValues& all, int entries) {
   return out;
 }
 
+constexpr int most_optimal = 32; ///< entries of codebooks that are worth the search below
+constexpr std::size_t most_runs = 512;
+
+/// Cuts that leave at most most_runs runs of values: half by equal mass, half by equal steps, so
+/// that both the bulk and the tails are cut finely. Every value its own run when there are few.
+Cells runs_of(const Sums& sums, const WeightedValues& all) {
+  Cells cuts{0, sums.size()};
+  if (sums.size() <= most_runs) {
+    cuts.resize(sums.size() + 1);
+    std::iota(cuts.begin(), cuts.end(), std::size_t(0));
+    return cuts;
+  }
+  constexpr std::size_t half = most_runs / 2;
+  const double low = double(all.values.front()), high = double(all.values.back());
+  const double total = sums.mass(0, sums.size());
+  for (std::size_t i = 1; i < half; ++i) {
+    cuts.push_back(sums.above(low + (high - low) * double(i) / half));
+    cuts.push_back(sums.reaching(total * double(i) / half));
+  }
+  std::sort(cuts.begin(), cuts.end());
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+  return cuts;
+}
+
+/// The cells of least error that are made of whole runs, by dynamic programming: the best last cut
+/// moves to the right with the end, so that each layer is found by halving.
+class BestCells {
+ public:
+  BestCells(const Sums& sums, const Cells& cuts, int entries)
+      : sums_(sums), cuts_(cuts), runs_(cuts.size() - 1), least_(runs_ + 1) {
+    for (std::size_t end = 1; end <= runs_; ++end)
+      least_[end] = cost(0, end);
+    for (int layer = 1; layer < entries; ++layer) {
+      next_.assign(runs_ + 1, std::numeric_limits<double>::infinity());
+      from_.emplace_back(runs_ + 1, 0u);
+      fill(std::size_t(layer) + 1, runs_, std::size_t(layer), runs_ - 1);
+      least_.swap(next_);
+    }
+  }
+  std::vector<double> means() const {
+    std::vector<double> out;
+    std::size_t end = runs_;
+    for (std::size_t layer = from_.size() + 1; layer-- > 0;) {
+      const std::size_t begin = layer > 0 ? from_[layer - 1][end] : 0;
+      out.push_back(sums_.mean(cuts_[begin], cuts_[end]));
+      end = begin;
+    }
+    std::reverse(out.begin(), out.end());
+    return out;
+  }
+
+ private:
+  double cost(std::size_t begin, std::size_t end) const {
+    return sums_.error(cuts_[begin], cuts_[end]);
+  }
+  void fill(std::size_t first, std::size_t last, std::size_t low, std::size_t high) {
+    if (first > last)
+      return;
+    const std::size_t end = (first + last) / 2;
+    std::size_t best = low;
+    for (std::size_t begin = low; begin <= std::min(high, end - 1); ++begin)
+      if (const double error = least_[begin] + cost(begin, end); error < next_[end]) {
+        next_[end] = error;
+        best = begin;
+      }
+    from_.back()[end] = std::uint32_t(best);
+    if (end > first)
+      fill(first, end - 1, low, best);
+    fill(end + 1, last, best, high);
+  }
+
+  const Sums& sums_;
+  const Cells& cuts_;
+  std::size_t runs_;
+  std::vector<double> least_, next_;
+  std::vector<std::vector<std::uint32_t>> from_; ///< where the last cell of each layer begins
+};
+
 float rounded(double value, FloatType stored) {
   std::byte bytes[4];
   store_float(stored, bytes, 0, float(value));
@@ -152,6 +239,33 @@ float rounded(double value, FloatType stored) {
     return back;
   const float largest = stored == FloatType::f16 ? 65504.0f : 0x1.fep127f;
   return std::copysign(largest, back);
+}
+
+/// Rounding moves values across boundaries: goes on with rounded entries until nothing moves, and
+/// keeps the best there was.
+std::vector<float> settle_rounded(const Sums& sums, Cells cells, FloatType stored) {
+  std::vector<float> codebook, best;
+  double least = std::numeric_limits<double>::infinity();
+  for (int round = 0; round < 100; ++round) {
+    std::vector<float> next;
+    for (std::size_t i = 0; i + 1 < cells.size(); ++i)
+      next.push_back(cells[i] < cells[i + 1] ? rounded(sums.mean(cells[i], cells[i + 1]), stored)
+                                             : codebook[i]);
+    std::sort(next.begin(), next.end());
+    if (next == codebook)
+      return codebook;
+    codebook.swap(next);
+    cells = cells_of(sums, std::vector<double>(codebook.begin(), codebook.end()));
+    double error = 0;
+    for (std::size_t i = 0; i + 1 < cells.size(); ++i)
+      if (cells[i] < cells[i + 1])
+        error += sums.error_about(double(codebook[i]), cells[i], cells[i + 1]);
+    if (error < least) {
+      least = error;
+      best = codebook;
+    }
+  }
+  return best;
 }
 
 } // namespace
@@ -194,13 +308,18 @@ std::vector<float> lloyd_max(const WeightedValues& all, int entries, FloatType s
     return codebook;
   }
   const Sums sums(all);
-  const Cells a = settle(sums, cube_root_shares(all, entries));
-  const Cells b =
-      settle(sums, equal_steps(double(all.values.front()), double(all.values.back()), entries));
-  const Cells& cells = total_error(sums, b) < total_error(sums, a) ? b : a;
-  for (std::size_t i = 0; i + 1 < cells.size(); ++i)
-    codebook.push_back(rounded(sums.mean(cells[i], cells[i + 1]), stored));
-  return codebook;
+  std::vector<std::vector<double>> starts = {
+      cube_root_shares(all, entries),
+      equal_steps(double(all.values.front()), double(all.values.back()), entries)};
+  if (entries <= most_optimal)
+    if (const Cells cuts = runs_of(sums, all); cuts.size() > std::size_t(entries))
+      starts.push_back(BestCells(sums, cuts, entries).means());
+  Cells best;
+  for (auto& start : starts)
+    if (const Cells cells = settle(sums, std::move(start));
+        best.empty() || total_error(sums, cells) < total_error(sums, best))
+      best = cells;
+  return settle_rounded(sums, best, stored);
 }
 
 std::vector<double> codebook_boundaries(std::span<const float> codebook) {

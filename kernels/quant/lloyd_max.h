@@ -19,9 +19,10 @@ struct WeightedValues {
 /// Sorts, and adds up the weights of equal values; -0 is 0. `weights` is empty or one per value.
 WeightedValues weighted_values(std::span<const float> values, std::span<const double> weights);
 
-/// `entries` ascending values; with fewer distinct values the last is repeated. Two starts are
-/// tried (equal shares of the cube root of the density, and equal steps) and the better result is
-/// kept. Rounded to `stored` at the end.
+/// `entries` ascending values, rounded to `stored`; with fewer distinct values the last is
+/// repeated. Tried starts: equal shares of the cube root of the density, equal steps, and up to 32
+/// entries the optimum over runs of values (single values when there are no more than 512). The
+/// best result is kept. When it is settled, entries are the rounded means of their values.
 std::vector<float> lloyd_max(const WeightedValues& values, int entries, FloatType stored);
 
 /// Boundaries between the entries of an ascending codebook: x > out[i] is nearer to entry i + 1.
