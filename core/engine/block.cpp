@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/engine/block.h"
 
+#include "core/engine/linear.h"
+
 #include "kernels/nn/nn.h"
 
 #include <algorithm>
@@ -79,8 +81,7 @@ Result<void> BlockForward::product(const Linear& w, const float* x, std::int64_t
     return cancelled_error();
   y.resize(std::size_t(n * w.rows()));
   tell_tap(w, x, n);
-  TRY(w.int8 ? compute_.matmul_int8(x, n, *w.loaded, y.data())
-             : compute_.matmul(x, n, *w.loaded, y.data()));
+  TRY(run_linear(compute_, w, x, n, y.data()));
   if (!w.bias.empty())
     add_bias(y.data(), w.bias.data(), n, w.rows());
   return {};

@@ -43,11 +43,7 @@ class DecoderSequence final : public Sequence {
     const std::int64_t size = std::min(std::max({needed, 2 * allocated_, first_size}), capacity_);
     try {
       for (KvCache& cache : layers_) {
-        TRY_ASSIGN(KvCache larger,
-                   KvCache::create(kv_layout_id(cache.key_layout), kv_layout_id(cache.value_layout),
-                                   cache.kv_heads, cache.key_layout.head_dim, size));
-        copy_rows(cache, larger, cache.key_layout, cache.keys, larger.keys);
-        copy_rows(cache, larger, cache.value_layout, cache.values, larger.values);
+        TRY_ASSIGN(KvCache larger, cache.resized(size, length_));
         cache = std::move(larger);
       }
     } catch (const std::exception&) { // bad_alloc, or a size beyond what a vector can be asked for
@@ -67,14 +63,6 @@ class DecoderSequence final : public Sequence {
  private:
   static constexpr std::int64_t first_size = 256;
 
-  void copy_rows(const KvCache& from, const KvCache& to, const KvLayout& layout,
-                 const std::vector<std::byte>& source, std::vector<std::byte>& target) const {
-    for (std::int64_t head = 0; head < from.kv_heads; ++head)
-      std::copy_n(source.begin() + head * from.capacity * layout.row_bytes,
-                  length_ * layout.row_bytes,
-                  target.begin() + head * to.capacity * layout.row_bytes);
-  }
-
   std::int64_t allocated_ = 0;
 };
 
@@ -91,11 +79,36 @@ class Decoder final : public Engine {
           KvScheme kv, ActivationTap tap)
       : checkpoint_(std::move(checkpoint)), weights_(std::move(weights)), kv_(std::move(kv)),
         spec_(*checkpoint_->spec), block_(spec_, compute, std::move(tap)),
-        batch_(batch_size(weights_)) {}
+        batch_(batch_size(weights_)) {
+    for (std::int64_t i = 0; i < spec_.layers; ++i)
+      kv_counts_.push_back(std::make_shared<KvCounts>());
+  }
 
   const ModelSpec& spec() const override { return spec_; }
   const Checkpoint& checkpoint() const override { return *checkpoint_; }
-  std::vector<std::string> notes() const override { return weights_.notes; }
+  std::vector<std::string> notes() const override {
+    std::vector<std::string> out = weights_.notes;
+    for (std::string& note : activity().notes())
+      out.push_back(std::move(note));
+    return out;
+  }
+  EngineActivity activity() const override {
+    EngineActivity out;
+    const auto add = [&](const Linear& linear) {
+      if (linear.counts && linear.counts->calls > 0)
+        out.modules.push_back({linear.module->name,
+                               linear.activations ? std::string(linear.activations->id) : "none",
+                               *linear.counts});
+    };
+    for (const DecoderLayer& layer : weights_.layers)
+      for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.o, &layer.gate,
+                                   &layer.up, &layer.gate_up, &layer.down})
+        add(*linear);
+    add(weights_.head);
+    for (const auto& counts : kv_counts_)
+      out.layers.push_back(*counts);
+    return out;
+  }
   std::uint64_t weight_bytes() const override { return weights_.bytes; }
 
   Result<std::unique_ptr<Sequence>> new_sequence(std::int64_t capacity) override {
@@ -104,8 +117,12 @@ class Decoder final : public Engine {
     auto sequence = std::make_unique<DecoderSequence>();
     sequence->capacity_ = capacity;
     for (std::int64_t i = 0; i < spec_.layers; ++i) {
-      TRY_ASSIGN(auto cache,
-                 KvCache::create(kv_.keys, kv_.values, spec_.kv_heads, spec_.head_dim, 0));
+      const std::array<float, 2> scale = std::size_t(i) < checkpoint_->kv_scales.size()
+                                             ? checkpoint_->kv_scales[std::size_t(i)]
+                                             : std::array<float, 2>{};
+      TRY_ASSIGN(auto cache, KvCache::create(kv_.keys, kv_.values, spec_.kv_heads, spec_.head_dim,
+                                             0, scale[0], scale[1]));
+      cache.counts = kv_counts_[std::size_t(i)];
       sequence->layers_.push_back(std::move(cache));
     }
     TRY(sequence->reserve(1));
@@ -216,6 +233,7 @@ class Decoder final : public Engine {
   const std::shared_ptr<const Checkpoint> checkpoint_;
   const DecoderWeights weights_;
   const KvScheme kv_;
+  std::vector<std::shared_ptr<KvCounts>> kv_counts_; ///< per layer; of all sequences
   const ModelSpec& spec_;
   BlockForward block_;
   const std::int64_t batch_;
@@ -229,18 +247,22 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Checkpoint>
                                                Compute& compute, const EngineOptions& options) {
   TRY(check_runnable(*checkpoint));
   const ModelSpec& spec = *checkpoint->spec;
-  if (!options.activations.empty() && options.activations != "none" &&
-      options.activations != "int8-token-dynamic")
-    return Error{"unsupported",
-                 "The activation scheme " + options.activations +
-                     " cannot be run; none and int8-token-dynamic can",
-                 {}};
+  TRY(parse_activation_scheme(options.activations));
   KvScheme kv = options.kv.value_or(KvScheme{checkpoint->kv_keys, checkpoint->kv_values});
   // Halves move single logits by more than 1e-3: too much for what others are measured against.
   if (!options.kv && !checkpoint->quantized() && kv.keys == "f16" && kv.values == "f16")
     kv = {"f32", "f32"};
   TRY(kv_layout(kv.keys, spec.head_dim));
   TRY(kv_layout(kv.values, spec.head_dim));
+  if (const auto& scales = checkpoint->kv_scales;
+      (kv_is_static(kv.keys) || kv_is_static(kv.values)) &&
+      std::int64_t(scales.size()) != spec.layers)
+    return Error{"bad-argument",
+                 "The KV scheme " + (kv_is_static(kv.keys) ? kv.keys : kv.values) +
+                     " needs calibrated scales for " + std::to_string(spec.layers) +
+                     " layers, and the checkpoint has them for " + std::to_string(scales.size()) +
+                     ": quantize with calibration, or choose f8_e4m3",
+                 checkpoint->path.string()};
   TRY_ASSIGN(DecoderWeights weights, load_decoder_weights(*checkpoint, compute, options));
   return std::unique_ptr<Engine>(std::make_unique<Decoder>(std::move(checkpoint), compute,
                                                            std::move(weights), kv, options.tap));

@@ -2,6 +2,7 @@
 // The forward pass of a decoder with a KV cache, on float or packed weights, and sampling.
 #pragma once
 
+#include "core/engine/activity.h"
 #include "core/model/checkpoint.h"
 #include "kernels/compute/compute.h"
 
@@ -11,7 +12,7 @@
 namespace bitlathe {
 
 /// How keys and values are stored: "f16" (default), "f32", "int8", "int4", "q8_0", "q4_0",
-/// "f8_e4m3".
+/// "f8_e4m3", "f8_e4m3-static" (with the calibrated scales of the checkpoint).
 struct KvScheme {
   std::string keys = "f16", values = "f16";
 };
@@ -51,7 +52,10 @@ class Engine {
   virtual ~Engine() = default;
   virtual const ModelSpec& spec() const = 0;
   virtual const Checkpoint& checkpoint() const = 0;
+  /// What was loaded how, and what activity() has to say.
   virtual std::vector<std::string> notes() const = 0;
+  /// What was seen of inputs, keys and values since the engine was made.
+  virtual EngineActivity activity() const { return {}; }
   virtual std::uint64_t weight_bytes() const = 0; ///< memory of loaded weights beyond the map
 
   virtual Result<std::unique_ptr<Sequence>> new_sequence(std::int64_t capacity) = 0;

@@ -205,27 +205,56 @@ class Loader {
   }
 
   Result<void> make_ready(Linear& linear) {
-    const MatrixView view = linear.weight->view();
-    TRY_ASSIGN(linear.loaded, compute_.load(view));
+    linear.view = linear.weight->view();
+    if (!linear.view.column_order.empty()) { // the inputs are brought into that order instead
+      linear.column_order = linear.view.column_order;
+      linear.view.column_order = {};
+      linear.view.layout = find_layout("int");
+    }
+    TRY_ASSIGN(linear.loaded, compute_.load(linear.view));
     out_.bytes += linear.loaded->bytes;
-    const std::string& scheme =
-        options_.activations.empty() ? linear.module->activations : options_.activations;
-    if (scheme == "none" || !linear.module->weight.scheme.quantized)
+    linear.counts = std::make_unique<ActivationCounts>();
+    return choose_activations(linear);
+  }
+
+  Result<void> choose_activations(Linear& linear) {
+    const Module& module = *linear.module;
+    const bool own = options_.activations.empty();
+    TRY_ASSIGN(const ActivationScheme* scheme,
+               parse_activation_scheme(own ? module.activations : options_.activations));
+    if (!scheme || !linear.weight->scheme.quantized)
       return {};
-    if (scheme != "int8-token-dynamic")
-      return Error{"unsupported", "The activation scheme " + scheme + " cannot be run",
-                   linear.module->name};
-    linear.int8 = view.layout->id == "int";
-    (linear.int8 ? with_int8_ : without_int8_) += 1;
+    if (const std::string why = scheme->declines(linear.weight->scheme); !why.empty()) {
+      without_[std::string(scheme->id) + ": " + why] += 1;
+      return {};
+    }
+    if (scheme->is_static) {
+      if (!(module.activation_scale > 0) || !std::isfinite(module.activation_scale))
+        return Error{"bad-argument",
+                     "The activation scheme " + std::string(scheme->id) +
+                         " needs a calibrated scale, and none is stored for this module",
+                     module.name + " of " + checkpoint_.path.string()};
+      const ActivationScheme* stored = find_activation_scheme(module.activations);
+      linear.activation_scale = module.activation_scale;
+      if (stored && stored->is_static) // one of the two may be int8, the other f8
+        linear.activation_scale *= stored->largest / scheme->largest;
+    }
+    linear.outlier_threshold =
+        module.activations == "llm-int8" ? module.outlier_threshold : standard_outlier_threshold;
+    linear.activations = scheme;
+    with_[scheme] += 1;
     return {};
   }
 
   void say_what_happened() {
-    if (with_int8_ > 0)
-      out_.notes.push_back(plural(with_int8_, "linear") + " run with int8 activations");
-    if (without_int8_ > 0)
-      out_.notes.push_back(plural(without_int8_, "linear") +
-                           " keep float activations: their storage has no integer codes");
+    for (const auto& [scheme, count] : with_)
+      out_.notes.push_back(plural(count, "linear") + " run with " + std::string(scheme->id) +
+                           " activations" +
+                           (scheme->simulated ? ", simulated: values are rounded as coding would, "
+                                                "then multiplied as floats"
+                                              : ""));
+    for (const auto& [why, count] : without_)
+      out_.notes.push_back(plural(count, "linear") + " keep float activations instead of " + why);
     if (clipped_ > 0)
       out_.notes.push_back(plural(clipped_, "weight") + " were clipped to the range of f16");
   }
@@ -235,7 +264,9 @@ class Loader {
   const EngineOptions& options_;
   DecoderWeights out_;
   std::map<std::pair<int, std::string_view>, const Module*> parts_;
-  std::int64_t with_int8_ = 0, without_int8_ = 0, clipped_ = 0;
+  std::map<const ActivationScheme*, std::int64_t> with_;
+  std::map<std::string, std::int64_t> without_; ///< by scheme and reason
+  std::int64_t clipped_ = 0;
 };
 
 } // namespace

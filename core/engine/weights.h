@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/engine/engine.h"
+#include "core/schemes/activations.h"
 
 namespace bitlathe {
 
@@ -13,7 +14,12 @@ struct Linear {
   const QTensor* weight = nullptr;
   std::unique_ptr<LoadedMatrix> loaded;
   std::vector<float> bias; ///< empty: none
-  bool int8 = false;       ///< activations are coded as int8 per token
+  MatrixView view;         ///< what is loaded
+  /// Not empty: columns are loaded in the order in which they are stored, position -> column.
+  std::span<const std::int32_t> column_order;
+  const ActivationScheme* activations = nullptr; ///< null: inputs are floats
+  float activation_scale = 0, outlier_threshold = 0;
+  std::unique_ptr<ActivationCounts> counts; ///< set where there are products
 
   std::int64_t rows() const { return weight->rows; }
   std::int64_t cols() const { return weight->cols; }

@@ -408,11 +408,11 @@ void many_tokens_int8(const Kernels& k, const MatrixView& w, const Tokens& t, st
 } // namespace
 
 void encode_int8(const float* x, std::int64_t n, float scale, std::int8_t* out) {
-  const float inverse = 1.0f / scale;
+  const float inverse = 1.0f / scale, magic = 12582912.0f; // 1.5 * 2^23: adding it rounds
   for (std::int64_t i = 0; i < n; ++i) {
-    const float value = x[i] * inverse;
-    out[i] = value == value ? std::int8_t(std::nearbyintf(std::clamp(value, -128.0f, 127.0f)))
-                            : std::int8_t(0);
+    const float value = x[i] * inverse, low = value > -128.0f ? value : -128.0f;
+    const float rounded = ((low < 127.0f ? low : 127.0f) + magic) - magic;
+    out[i] = value == value ? std::int8_t(std::int32_t(rounded)) : std::int8_t(0);
   }
 }
 

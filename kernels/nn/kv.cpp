@@ -6,12 +6,15 @@
 #include "kernels/cpu/kernels.h"
 #include "kernels/num/float16.h"
 #include "kernels/num/float8.h"
+#include "kernels/quant/activations.h"
 #include "kernels/quant/int_grid.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 
 namespace bitlathe {
@@ -20,8 +23,13 @@ struct KvType {
   std::string_view id;
   std::int64_t multiple; ///< head_dim must be a multiple of this
   std::int64_t (*row_bytes)(std::int64_t head_dim);
-  void (*encode)(const cpu::Kernels&, const float* in, std::int64_t n, std::uint8_t* out);
-  void (*decode)(const cpu::Kernels&, const std::uint8_t* in, std::int64_t n, float* out);
+  void (*encode)(const cpu::Kernels&, const float* in, std::int64_t n, float scale,
+                 std::uint8_t* out);
+  void (*decode)(const cpu::Kernels&, const std::uint8_t* in, std::int64_t n, float scale,
+                 float* out);
+  bool is_static = false;
+  /// The largest magnitude that can be stored, in units of the static scale if there is one.
+  float largest = std::numeric_limits<float>::max();
 };
 
 namespace {
@@ -36,13 +44,13 @@ float absmax(const float* x, std::int64_t n) {
   return largest;
 }
 
-void encode_int8(const Kernels& k, const float* in, std::int64_t n, std::uint8_t* out) {
+void encode_int8(const Kernels& k, const float* in, std::int64_t n, float, std::uint8_t* out) {
   const IntGrid grid = make_int_grid(0, absmax(in, n), 8, true, FloatType::f32);
   std::memcpy(out, &grid.scale, 4);
   k.encode(in, n, grid.inverse, grid.zero, 8, out + 4);
 }
 
-void decode_int8(const Kernels& k, const std::uint8_t* in, std::int64_t n, float* out) {
+void decode_int8(const Kernels& k, const std::uint8_t* in, std::int64_t n, float, float* out) {
   float scale;
   std::memcpy(&scale, in, 4);
   k.dequantize(in + 4, n, scale, 128, out);
@@ -53,7 +61,7 @@ std::int64_t int4_bytes(std::int64_t n) {
   return n / int4_group * (3 + int4_group / 2) + (rest ? 3 + (rest + 1) / 2 : 0);
 }
 
-void encode_int4(const Kernels& k, const float* in, std::int64_t n, std::uint8_t* out) {
+void encode_int4(const Kernels& k, const float* in, std::int64_t n, float, std::uint8_t* out) {
   for (std::int64_t i = 0; i < n; i += int4_group) {
     const std::int64_t count = std::min(int4_group, n - i);
     float lo, hi;
@@ -70,7 +78,7 @@ void encode_int4(const Kernels& k, const float* in, std::int64_t n, std::uint8_t
   }
 }
 
-void decode_int4(const Kernels& k, const std::uint8_t* in, std::int64_t n, float* out) {
+void decode_int4(const Kernels& k, const std::uint8_t* in, std::int64_t n, float, float* out) {
   for (std::int64_t i = 0; i < n; i += int4_group) {
     const std::int64_t count = std::min(int4_group, n - i);
     std::uint16_t scale;
@@ -85,53 +93,86 @@ void decode_int4(const Kernels& k, const std::uint8_t* in, std::int64_t n, float
   }
 }
 
-void encode_f8(const Kernels&, const float* in, std::int64_t n, std::uint8_t* out) {
-  const float largest = absmax(in, n);
-  const float scale = largest > 0 ? largest / 448.0f : 1.0f, inverse = 1.0f / scale;
-  std::memcpy(out, &scale, 4);
-  for (std::int64_t i = 0; i < n; ++i)
-    out[4 + i] = f32_to_f8_e4m3(in[i] * inverse);
+void encode_f16(const Kernels& k, const float* in, std::int64_t n, float, std::uint8_t* out) {
+  constexpr float largest = 65504.0f;
+  if (!(absmax(in, n) > largest))
+    return k.from_f32(cpu::type_f16, in, n, out);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float value = std::isnan(in[i]) ? in[i] : std::clamp(in[i], -largest, largest);
+    const std::uint16_t half = f32_to_f16(value);
+    std::memcpy(out + 2 * i, &half, 2);
+  }
 }
 
-void decode_f8(const Kernels&, const std::uint8_t* in, std::int64_t n, float* out) {
+/// The values of all codes.
+const std::array<float, 256>& e4m3_values() {
+  static const auto values = [] {
+    std::array<float, 256> out{};
+    for (std::size_t code = 0; code < out.size(); ++code)
+      out[code] = f8_e4m3_to_f32(std::uint8_t(code));
+    return out;
+  }();
+  return values;
+}
+
+void encode_f8_static(const Kernels&, const float* in, std::int64_t n, float scale,
+                      std::uint8_t* out) {
+  const float inverse = 1.0f / scale;
+  for (std::int64_t i = 0; i < n; ++i)
+    out[i] = f32_to_f8_e4m3(in[i] * inverse);
+}
+
+void decode_f8_static(const Kernels&, const std::uint8_t* in, std::int64_t n, float scale,
+                      float* out) {
+  const auto& values = e4m3_values();
+  for (std::int64_t i = 0; i < n; ++i)
+    out[i] = scale * values[in[i]];
+}
+
+void encode_f8(const Kernels& k, const float* in, std::int64_t n, float, std::uint8_t* out) {
+  const float scale = activation_scale(absmax(in, n), 448.0f);
+  std::memcpy(out, &scale, 4);
+  encode_f8_static(k, in, n, scale, out + 4);
+}
+
+void decode_f8(const Kernels& k, const std::uint8_t* in, std::int64_t n, float, float* out) {
   float scale;
   std::memcpy(&scale, in, 4);
-  for (std::int64_t i = 0; i < n; ++i)
-    out[i] = scale * f8_e4m3_to_f32(in[4 + i]);
+  decode_f8_static(k, in + 4, n, scale, out);
 }
 
 constexpr KvType types[] = {
     {"f32", 1, [](std::int64_t n) { return n * 4; },
-     [](const Kernels& k, const float* in, std::int64_t n, std::uint8_t* out) {
+     [](const Kernels& k, const float* in, std::int64_t n, float, std::uint8_t* out) {
        k.from_f32(cpu::type_f32, in, n, out);
      },
-     [](const Kernels& k, const std::uint8_t* in, std::int64_t n, float* out) {
+     [](const Kernels& k, const std::uint8_t* in, std::int64_t n, float, float* out) {
        k.to_f32(cpu::type_f32, in, n, out);
      }},
-    {"f16", 1, [](std::int64_t n) { return n * 2; },
-     [](const Kernels& k, const float* in, std::int64_t n, std::uint8_t* out) {
-       k.from_f32(cpu::type_f16, in, n, out);
-     },
-     [](const Kernels& k, const std::uint8_t* in, std::int64_t n, float* out) {
+    {"f16", 1, [](std::int64_t n) { return n * 2; }, encode_f16,
+     [](const Kernels& k, const std::uint8_t* in, std::int64_t n, float, float* out) {
        k.to_f32(cpu::type_f16, in, n, out);
-     }},
+     },
+     false, 65504.0f},
     {"int8", 1, [](std::int64_t n) { return n + 4; }, encode_int8, decode_int8},
     {"int4", 1, int4_bytes, encode_int4, decode_int4},
     {"q8_0", 32, [](std::int64_t n) { return n / 32 * 34; },
-     [](const Kernels& k, const float* in, std::int64_t n, std::uint8_t* out) {
+     [](const Kernels& k, const float* in, std::int64_t n, float, std::uint8_t* out) {
        k.encode_q8_0(in, n / 32, out);
      },
-     [](const Kernels& k, const std::uint8_t* in, std::int64_t n, float* out) {
+     [](const Kernels& k, const std::uint8_t* in, std::int64_t n, float, float* out) {
        k.q8_0.decode(in, n / 32, out);
      }},
     {"q4_0", 32, [](std::int64_t n) { return n / 32 * 18; },
-     [](const Kernels& k, const float* in, std::int64_t n, std::uint8_t* out) {
+     [](const Kernels& k, const float* in, std::int64_t n, float, std::uint8_t* out) {
        k.encode_q4_0(in, n / 32, out);
      },
-     [](const Kernels& k, const std::uint8_t* in, std::int64_t n, float* out) {
+     [](const Kernels& k, const std::uint8_t* in, std::int64_t n, float, float* out) {
        k.q4_0.decode(in, n / 32, out);
      }},
-    {"f8_e4m3", 1, [](std::int64_t n) { return n + 4; }, encode_f8, decode_f8}};
+    {"f8_e4m3", 1, [](std::int64_t n) { return n + 4; }, encode_f8, decode_f8},
+    {"f8_e4m3-static", 1, [](std::int64_t n) { return n; }, encode_f8_static, decode_f8_static,
+     true, 448.0f}};
 
 } // namespace
 
@@ -165,10 +206,17 @@ std::string_view kv_layout_id(const KvLayout& layout) {
   return layout.type ? layout.type->id : std::string_view();
 }
 
+bool kv_is_static(std::string_view id) {
+  return std::any_of(std::begin(types), std::end(types),
+                     [&](const KvType& type) { return type.id == id && type.is_static; });
+}
+
+float kv_static_scale(float absmax) { return activation_scale(absmax, 448.0f); }
+
 void encode_kv_rows(const KvLayout& layout, const float* in, std::int64_t n, std::byte* out) {
   const auto& kernels = active_cpu_kernels();
   for (std::int64_t i = 0; i < n; ++i)
-    layout.type->encode(kernels, in + i * layout.head_dim, layout.head_dim,
+    layout.type->encode(kernels, in + i * layout.head_dim, layout.head_dim, layout.scale,
                         reinterpret_cast<std::uint8_t*>(out) + i * layout.row_bytes);
 }
 
@@ -176,15 +224,44 @@ void decode_kv_rows(const KvLayout& layout, const std::byte* in, std::int64_t n,
   const auto& kernels = active_cpu_kernels();
   for (std::int64_t i = 0; i < n; ++i)
     layout.type->decode(kernels, reinterpret_cast<const std::uint8_t*>(in) + i * layout.row_bytes,
-                        layout.head_dim, out + i * layout.head_dim);
+                        layout.head_dim, layout.scale, out + i * layout.head_dim);
 }
 
+namespace {
+
+Result<KvLayout> scaled_layout(std::string_view id, std::int64_t head_dim, float scale) {
+  TRY_ASSIGN(KvLayout layout, kv_layout(id, head_dim));
+  if (!layout.type->is_static)
+    return layout;
+  if (!(scale > 0) || !std::isfinite(scale))
+    return Error{"bad-argument",
+                 "The KV scheme " + std::string(id) +
+                     " needs a calibrated scale for the keys and values of every layer",
+                 {}};
+  layout.scale = scale;
+  return layout;
+}
+
+/// Adds the rows of one side to what is known of the cache.
+void count_rows(const KvLayout& layout, std::span<const TokenScan> rows, float& absmax,
+                KvCounts& counts) {
+  const double largest =
+      double(layout.type->largest) * (layout.type->is_static ? double(layout.scale) : 1.0);
+  for (const TokenScan& row : rows) {
+    absmax = std::max(absmax, row.absmax);
+    counts.broken += !row.finite();
+    counts.clipped += double(row.absmax) > largest;
+  }
+}
+
+} // namespace
+
 Result<KvCache> KvCache::create(std::string_view key_id, std::string_view value_id,
-                                std::int64_t kv_heads, std::int64_t head_dim,
-                                std::int64_t capacity) {
+                                std::int64_t kv_heads, std::int64_t head_dim, std::int64_t capacity,
+                                float key_scale, float value_scale) {
   KvCache cache;
-  TRY_ASSIGN(cache.key_layout, kv_layout(key_id, head_dim));
-  TRY_ASSIGN(cache.value_layout, kv_layout(value_id, head_dim));
+  TRY_ASSIGN(cache.key_layout, scaled_layout(key_id, head_dim, key_scale));
+  TRY_ASSIGN(cache.value_layout, scaled_layout(value_id, head_dim, value_scale));
   cache.kv_heads = kv_heads;
   cache.capacity = capacity;
   std::int64_t rows = 0, key_bytes = 0, value_bytes = 0;
@@ -199,9 +276,34 @@ Result<KvCache> KvCache::create(std::string_view key_id, std::string_view value_
   return cache;
 }
 
+Result<KvCache> KvCache::resized(std::int64_t new_capacity, std::int64_t used) const {
+  assert(used <= capacity && used <= new_capacity);
+  TRY_ASSIGN(KvCache out,
+             create(kv_layout_id(key_layout), kv_layout_id(value_layout), kv_heads,
+                    key_layout.head_dim, new_capacity, key_layout.scale, value_layout.scale));
+  out.counts = counts;
+  const auto copy = [&](const KvLayout& layout, const std::vector<std::byte>& from,
+                        std::vector<std::byte>& to) {
+    for (std::int64_t head = 0; head < kv_heads; ++head)
+      std::copy_n(from.begin() + head * capacity * layout.row_bytes, used * layout.row_bytes,
+                  to.begin() + head * new_capacity * layout.row_bytes);
+  };
+  copy(key_layout, keys, out.keys);
+  copy(value_layout, values, out.values);
+  return out;
+}
+
 void KvCache::store(std::int64_t first, std::int64_t tokens, const float* k, const float* v) {
   assert(first >= 0 && first + tokens <= capacity);
   const std::int64_t head_dim = key_layout.head_dim;
+  if (counts) {
+    std::vector<TokenScan> rows(std::size_t(tokens * kv_heads));
+    scan_tokens(k, head_dim, rows);
+    count_rows(key_layout, rows, counts->key_absmax, *counts);
+    scan_tokens(v, head_dim, rows);
+    count_rows(value_layout, rows, counts->value_absmax, *counts);
+    counts->rows += rows.size();
+  }
   parallel_for(tokens * kv_heads, std::max<std::int64_t>(1, 16384 / head_dim),
                [&](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t i = begin; i < end; ++i) {
