@@ -352,7 +352,7 @@ class TestEngine : public QObject {
     QVERIFY(plain.ok() && coded.ok());
     const double worst = worst_share(*coded, widened(*plain));
     QVERIFY2(worst > 1e-5 && worst < 0.1, qPrintable(QString::number(worst)));
-    QCOMPARE(engine->notes(), std::vector<std::string>{"14 linears run with int8 activations"});
+    QCOMPARE(engine->notes(), std::vector<std::string>{"14 linears run with int8-token-dynamic activations"});
 
     // As stored with the modules, and switched off.
     for (Module& m : checkpoint->modules)
@@ -363,7 +363,8 @@ class TestEngine : public QObject {
     const auto off = run(*engine_of(checkpoint, {"none", options.kv, {}, false}), ids);
     QVERIFY(off.ok() && *off == *plain);
     const auto bad = Engine::create(checkpoint, *compute_, {"int5-token-dynamic", {}, {}, false});
-    QCOMPARE(bad.error().code, std::string("unsupported"));
+    QCOMPARE(bad.error().code, std::string("bad-argument"));
+    QVERIFY(bad.error().message.find("int8-token-dynamic") != std::string::npos);
   }
 
   void rounded_weights() {

@@ -504,8 +504,12 @@ void TestExport::compressed_tensors_broken_data() {
                           << "calibration";
   QTest::newRow("activations")
       << "/config_groups/group_0/input_activations"
-      << R"({"num_bits":8,"type":"int","dynamic":false,"strategy":"tensor"})"
+      << R"({"num_bits":8,"type":"int","dynamic":"local","strategy":"tensor_group"})"
       << "activation settings";
+  QTest::newRow("static activations")
+      << "/config_groups/group_0/input_activations"
+      << R"({"num_bits":8,"type":"int","dynamic":false,"strategy":"tensor"})"
+      << "input_scale is missing";
 }
 
 void TestExport::compressed_tensors_broken() {

@@ -260,7 +260,8 @@ void TestNn::attentionMatches() {
     QSKIP("this storage does not take such heads");
   const std::int64_t positions = c.first + c.tokens;
   auto cache =
-      KvCache::create(kv.toStdString(), kv.toStdString(), c.kv_heads, c.head_dim, positions + 3);
+      KvCache::create(kv.toStdString(), kv.toStdString(), c.kv_heads, c.head_dim, positions + 3,
+                      0.02f, 0.01f); // the scales matter to a static scheme only
   QVERIFY(cache.ok());
   const auto k = test::normal_noise(std::size_t(positions * c.kv_heads * c.head_dim), 8, 2.0f),
              v = test::normal_noise(k.size(), 9),

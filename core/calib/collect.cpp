@@ -200,19 +200,28 @@ class Collector {
   std::int64_t previous_tokens_ = 0;
 };
 
+/// " (3 NaN and 0 infinite values)"
+std::string broken_values(const EngineActivity& activity, const std::string& name) {
+  for (const ModuleActivity& module : activity.modules)
+    if (module.module == name && module.counts.broken_tokens > 0)
+      return " (" + std::to_string(module.counts.nan) + " NaN and " +
+             std::to_string(module.counts.inf) + " infinite values in " +
+             std::to_string(module.counts.broken_tokens) + " tokens)";
+  return {};
+}
+
 } // namespace
 
 Result<ActivationStatistics> calibrate(std::shared_ptr<const Checkpoint> checkpoint,
                                        Compute& compute,
                                        const std::vector<std::vector<std::int32_t>>& samples,
-                                       Feedback& feedback) {
+                                       Feedback& feedback, EngineOptions options) {
   if (samples.empty())
     return Error{"bad-argument", "There are no calibration samples", {}};
   std::size_t longest = 0;
   for (const auto& sample : samples)
     longest = std::max(longest, sample.size());
   Collector collector;
-  EngineOptions options;
   options.tap = [&](const Module& module, const float* x, std::int64_t tokens) {
     collector(module, x, tokens);
   };
@@ -231,13 +240,17 @@ Result<ActivationStatistics> calibrate(std::shared_ptr<const Checkpoint> checkpo
     if (!collector.problem.empty())
       return Error{"bad-file",
                    "The input of " + collector.problem + " became NaN or infinite in sample " +
-                       std::to_string(out.samples + 1) + "; the weights may be damaged",
+                       std::to_string(out.samples + 1) +
+                       broken_values(engine->activity(), collector.problem) +
+                       "; the weights may be damaged",
                    checkpoint->path.string()};
     ++out.samples;
     out.tokens += std::int64_t(sample.size());
     feedback.advance(1);
   }
   out.length = std::int64_t(longest);
+  for (const KvCounts& layer : engine->activity().layers)
+    out.kv_absmax.push_back({layer.key_absmax, layer.value_absmax});
   collector.results(out.modules);
   return out;
 }

@@ -13,6 +13,7 @@ namespace bitlathe {
 namespace {
 
 constexpr std::string_view own_format = "bitlathe-activation-statistics";
+constexpr std::string_view kv_tensor = "/kv_absmax"; ///< belongs to no module
 
 /// GGUF tensor names and module names, both ways round.
 struct Names {
@@ -92,6 +93,10 @@ Result<void> write_own(const fs::path& path, const ActivationStatistics& statist
     add("sum2", "F64", m.channel_sum2.size(), bytes_of(m.channel_sum2));
     add("histogram", "U64", m.histogram.size(), bytes_of(m.histogram));
   }
+  if (!statistics.kv_absmax.empty())
+    tensors.push_back(to_write(std::string(kv_tensor), "F32",
+                               {std::int64_t(statistics.kv_absmax.size()), 2},
+                               bytes_of(statistics.kv_absmax)));
   const std::map<std::string, std::string> metadata{
       {"format", std::string(own_format)},
       {"version", "1"},
@@ -137,6 +142,10 @@ Result<ActivationStatistics> read_own(const fs::path& path) {
         out.sources.push_back(source.get<std::string>());
   }
   for (const StoredTensor& tensor : file.tensors) {
+    if (tensor.name == kv_tensor) {
+      TRY(take(tensor, "F32", out.kv_absmax, where));
+      continue;
+    }
     const auto slash = tensor.name.rfind('/');
     if (slash == std::string::npos)
       return Error{"bad-file", "Unexpected tensor " + tensor.name, where};
@@ -191,6 +200,12 @@ Result<ActivationStatistics> read_own(const fs::path& path) {
         (!m.channel_min.empty() && m.channel_min.size() != n) ||
         (!m.channel_sum.empty() && m.channel_sum.size() != n))
       return Error{"bad-file", "The statistics of " + name + " are incomplete", where};
+    const bool range = std::isfinite(m.moments.min) && std::isfinite(m.moments.max) &&
+                       m.moments.min <= m.moments.max && std::isfinite(m.histogram_lo) &&
+                       std::isfinite(m.histogram_hi) && m.histogram_lo <= m.histogram_hi;
+    if (m.moments.count > 0 && !range)
+      return Error{"bad-file", "The statistics of " + name + " hold no range of finite numbers",
+                   where};
   }
   return out;
 }

@@ -6,6 +6,7 @@
 #include "core/engine/engine.h"
 #include "core/recipe/recipe.h"
 
+#include <array>
 #include <map>
 
 namespace bitlathe {
@@ -38,6 +39,9 @@ struct ActivationStatistics {
   std::map<std::string, ActivationModule> modules; ///< by module name
   std::int64_t samples = 0, tokens = 0, length = 0;
   std::vector<std::string> sources;
+  /// Per layer, the largest magnitudes of keys (as the cache gets them) and of values; empty when
+  /// not known.
+  std::vector<std::array<float, 2>> kv_absmax;
 };
 
 /// Windows of `length` tokens drawn from the files by weight with a fixed seed: the token stream of
@@ -47,11 +51,12 @@ Result<std::vector<std::vector<std::int32_t>>>
 calibration_samples(const Checkpoint& checkpoint, const std::vector<CalibrationFile>& files,
                     std::int64_t samples, std::int64_t length, std::int64_t seed);
 
-/// Runs the samples through the model. feedback counts samples.
+/// Runs the samples through the model. feedback counts samples. `options` say how it is run; the
+/// tap is set here.
 Result<ActivationStatistics> calibrate(std::shared_ptr<const Checkpoint> checkpoint,
                                        Compute& compute,
                                        const std::vector<std::vector<std::int32_t>>& samples,
-                                       Feedback& feedback);
+                                       Feedback& feedback, EngineOptions options = {});
 
 /// format: "own", "imatrix-gguf", "imatrix-dat". imatrix entries carry GGUF tensor names.
 Result<void> write_statistics(const fs::path& path, const ActivationStatistics& statistics,

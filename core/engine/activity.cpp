@@ -41,18 +41,18 @@ std::string worst(const std::vector<ModuleActivity>& modules, Measure measure) {
 std::vector<std::string> EngineActivity::notes() const {
   std::vector<std::string> out;
   ActivationCounts sum;
-  std::uint64_t coded = 0, with_threshold = 0;
+  std::uint64_t with_threshold = 0;
   double most_outliers = 0;
   for (const ModuleActivity& module : modules) {
     const ActivationCounts& counts = module.counts;
     sum.nan += counts.nan;
     sum.inf += counts.inf;
     sum.broken_tokens += counts.broken_tokens;
+    sum.static_values += counts.static_values;
     sum.clipped += counts.clipped;
     sum.columns += counts.columns;
     sum.outlier_columns += counts.outlier_columns;
     sum.f16_overflow += counts.f16_overflow;
-    coded += counts.tokens;
     with_threshold += counts.columns > 0;
     most_outliers = std::max(most_outliers, module.outlier_share());
   }
@@ -68,8 +68,8 @@ std::vector<std::string> EngineActivity::notes() const {
                   " of outlier columns lay beyond f16 and became its largest: " +
                   worst(modules, [](const auto& m) { return double(m.counts.f16_overflow); }));
   if (sum.clipped > 0)
-    out.push_back(plural(sum.clipped, "activation") +
-                  " lay beyond the calibrated range and were clipped: " +
+    out.push_back(std::to_string(sum.clipped) + " of " + std::to_string(sum.static_values) +
+                  " activations lay beyond the calibrated range and were clipped: " +
                   worst(modules, [](const auto& m) { return double(m.counts.clipped); }));
   if (sum.broken_tokens > 0)
     out.push_back("Inputs held " + std::to_string(sum.nan) + " NaN and " + std::to_string(sum.inf) +

@@ -3,6 +3,7 @@
 
 #include "core/model/transpose.h"
 #include "kernels/base/parallel.h"
+#include "kernels/nn/kv.h"
 
 #include <algorithm>
 #include <atomic>
@@ -140,6 +141,8 @@ Result<void> compare_checkpoints(const Checkpoint& wanted, const Checkpoint& wri
     if (other->activations != module.activations)
       return mismatch(module.name, "its activation scheme is " + other->activations +
                                        " instead of " + module.activations);
+    if (module.activations != "none" && other->activation_scale != module.activation_scale)
+      return mismatch(module.name, "the scale of its inputs differs");
     if (module.gguf_offset != 0 && written.format == "gguf")
       TRY(compare_offset(module, *other));
     else
@@ -153,6 +156,11 @@ Result<void> compare_checkpoints(const Checkpoint& wanted, const Checkpoint& wri
   if (written.modules.size() != wanted.modules.size())
     return mismatch({}, "it has " + std::to_string(written.modules.size()) +
                             " modules instead of " + std::to_string(wanted.modules.size()));
+  if (written.format != "gguf" &&
+      (written.kv_keys != wanted.kv_keys || written.kv_values != wanted.kv_values ||
+       ((kv_is_static(wanted.kv_keys) || kv_is_static(wanted.kv_values)) &&
+        written.kv_scales != wanted.kv_scales)))
+    return mismatch({}, "the KV cache scheme differs");
   if (wanted.spec && !written.spec)
     return mismatch({}, "it cannot be run as written: " + written.why_not_runnable);
   return {};

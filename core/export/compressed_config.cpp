@@ -11,8 +11,10 @@ namespace {
 struct Kind {
   int bits = 0;
   std::int64_t group = 0;
-  bool symmetric = true, int8_activations = false;
-  auto key() const { return std::tuple(!int8_activations, bits, group, symmetric); }
+  bool symmetric = true;
+  std::string activations = "none";
+  bool plain() const { return activations != "none"; } ///< int-quantized, not packed
+  auto key() const { return std::tuple(!plain(), bits, group, symmetric, activations); }
   bool operator<(const Kind& other) const { return key() < other.key(); }
 };
 
@@ -72,19 +74,51 @@ Json group_entry(const Kind& kind, const std::vector<std::string>& targets) {
                {"observer", "minmax"},
                {"observer_kwargs", Json::object()}};
   Json activations = nullptr;
-  if (kind.int8_activations)
-    activations = {{"num_bits", 8},         {"type", "int"},
-                   {"symmetric", true},     {"strategy", "token"},
-                   {"group_size", nullptr}, {"dynamic", true},
-                   {"actorder", nullptr},   {"block_structure", nullptr},
-                   {"observer", nullptr},   {"observer_kwargs", Json::object()}};
+  if (kind.plain()) {
+    const bool fixed = kind.activations == "int8-tensor-static";
+    activations = {{"num_bits", 8},
+                   {"type", "int"},
+                   {"symmetric", true},
+                   {"strategy", fixed ? "tensor" : "token"},
+                   {"group_size", nullptr},
+                   {"dynamic", !fixed},
+                   {"actorder", nullptr},
+                   {"block_structure", nullptr},
+                   {"observer", fixed ? Json("minmax") : Json(nullptr)},
+                   {"observer_kwargs", Json::object()}};
+  }
   return {{"targets", targets},
           {"weights", weights},
           {"input_activations", activations},
           {"output_activations", nullptr}};
 }
 
+Json kv_scheme(const Checkpoint& model) {
+  if (!holds_kv_scales(model))
+    return nullptr;
+  return {{"num_bits", 8},        {"type", "float"},
+          {"symmetric", true},    {"group_size", nullptr},
+          {"strategy", "tensor"}, {"dynamic", false},
+          {"actorder", nullptr},  {"block_structure", nullptr},
+          {"observer", "minmax"}, {"observer_kwargs", Json::object()}};
+}
+
 } // namespace
+
+bool holds_kv_scales(const Checkpoint& model) {
+  return model.kv_keys == "f8_e4m3-static" && model.kv_values == "f8_e4m3-static" && model.spec &&
+         std::int64_t(model.kv_scales.size()) == model.spec->layers &&
+         std::all_of(model.modules.begin(), model.modules.end(), [](const Module& module) {
+           return module.part != "k" || module.hf_name().find('.') != std::string::npos;
+         });
+}
+
+std::string attention_name(const Checkpoint& model, int layer) {
+  for (const char* part : {"k", "qkv"})
+    if (const Module* module = model.find_part(layer, part))
+      return module->hf_name().substr(0, module->hf_name().rfind('.'));
+  return {};
+}
 
 std::int64_t compressed_group(const QTensor& weight) {
   const auto group = weight.scheme.group;
@@ -98,7 +132,7 @@ Json compressed_config(const Checkpoint& model) {
     const bool quantized = module.weight.scheme.quantized && !module.tied_to_embedding;
     if (quantized)
       kinds[{int(module.weight.scheme.bits), compressed_group(module.weight),
-             module.weight.scheme.symmetric, module.activations != "none"}]
+             module.weight.scheme.symmetric, module.activations}]
           .push_back(&module);
     else if (module.linear || module.role == "lm_head")
       ignore.push_back(module.hf_name());
@@ -111,10 +145,10 @@ Json compressed_config(const Checkpoint& model) {
         name.substr(name.size() - tail.size()) == tail)
       ignore.emplace_back(name.substr(0, name.size() - tail.size()));
   }
-  const bool packed = std::any_of(kinds.begin(), kinds.end(),
-                                  [](const auto& k) { return !k.first.int8_activations; });
-  const bool plain = std::any_of(kinds.begin(), kinds.end(),
-                                 [](const auto& k) { return k.first.int8_activations; });
+  const bool packed =
+      std::any_of(kinds.begin(), kinds.end(), [](const auto& k) { return !k.first.plain(); });
+  const bool plain =
+      std::any_of(kinds.begin(), kinds.end(), [](const auto& k) { return k.first.plain(); });
   Json groups = Json::object();
   for (const auto& [kind, modules] : kinds) {
     const bool only = kinds.size() == 1;
@@ -126,7 +160,7 @@ Json compressed_config(const Checkpoint& model) {
           targets.push_back(module->hf_name());
     auto entry = group_entry(kind, targets);
     if (packed && plain)
-      entry["format"] = kind.int8_activations ? "int-quantized" : "pack-quantized";
+      entry["format"] = kind.plain() ? "int-quantized" : "pack-quantized";
     groups["group_" + std::to_string(groups.size())] = std::move(entry);
   }
   return {{"quant_method", "compressed-tensors"},
@@ -135,7 +169,7 @@ Json compressed_config(const Checkpoint& model) {
                                      : "pack-quantized"},
           {"quantization_status", "compressed"},
           {"global_compression_ratio", nullptr},
-          {"kv_cache_scheme", nullptr},
+          {"kv_cache_scheme", kv_scheme(model)},
           {"ignore", ignore},
           {"config_groups", groups}};
 }

@@ -3,6 +3,7 @@
 // activations (int-quantized), mixed per module through configuration groups.
 #include "core/export/compressed_config.h"
 #include "core/export/tensors.h"
+#include "core/schemes/activations.h"
 #include "kernels/compute/compute.h"
 
 #include <algorithm>
@@ -61,9 +62,12 @@ void examine_module(const ExportModule& module, std::vector<Finding>& out) {
     refuse(refuse_reordered);
   if (module.activations == "none")
     return;
-  if (module.activations != "int8-token-dynamic")
-    return refuse("Activation scheme " + module.activations +
-                  " cannot be stored; nearest: int8-token-dynamic");
+  const ActivationScheme* activations = find_activation_scheme(module.activations);
+  if (module.activations != "int8-token-dynamic" && module.activations != "int8-tensor-static")
+    return refuse(
+        "Activation scheme " + module.activations + " cannot be stored with " + scheme.id +
+        " weights; nearest: " +
+        (activations && activations->is_static ? "int8-tensor-static" : "int8-token-dynamic"));
   if (scheme.bits != 8 || !scheme.symmetric || (scheme.group > 0 && scheme.group < cols))
     refuse("With int8 activations, weights must be int8, symmetric, per channel or tensor, not " +
            scheme.id + "; nearest: int8-channel-sym");
@@ -165,7 +169,7 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
          "will not look for packed weights in them: " +
              name_list(turned)});
   examine_fused(modules, out);
-  examine_folder(model, out);
+  examine_folder(model, out, holds_kv_scales(model));
   return out;
 }
 
@@ -219,6 +223,12 @@ TensorToWrite int8_tensor(const std::string& name, const QTensor& weight) {
           }};
 }
 
+TensorToWrite one_float(const std::string& name, float value) {
+  std::vector<std::byte> bytes(sizeof value);
+  std::memcpy(bytes.data(), &value, sizeof value);
+  return owned_tensor(name, "F32", {1}, std::move(bytes));
+}
+
 void add_module(const Module& module, std::vector<TensorToWrite>& out) {
   const auto& weight = module.weight;
   const auto& name = module.hf_name();
@@ -230,6 +240,8 @@ void add_module(const Module& module, std::vector<TensorToWrite>& out) {
     if (module.activations != "none") {
       out.push_back(int8_tensor(name + ".weight", weight));
       out.push_back(scale_tensor(name + ".weight_scale", weight, 1));
+      if (module.activation_scale != 0)
+        out.push_back(one_float(name + ".input_scale", module.activation_scale));
     } else {
       const auto words = int_row_bytes(weight.cols, int(weight.scheme.bits)) / 4;
       out.push_back(
@@ -254,6 +266,12 @@ Result<fs::path> write(const ExportInput& input) {
   for (const auto& module : input.model.modules)
     if (!module.tied_to_embedding)
       add_module(module, tensors);
+  if (holds_kv_scales(input.model))
+    for (std::size_t i = 0; i < input.model.kv_scales.size(); ++i) {
+      const std::string name = attention_name(input.model, int(i));
+      tensors.push_back(one_float(name + ".k_scale", input.model.kv_scales[i][0]));
+      tensors.push_back(one_float(name + ".v_scale", input.model.kv_scales[i][1]));
+    }
   for (const auto& other : input.model.others)
     if (safetensors_dtype_bits(other.dtype) > 0)
       tensors.push_back(bytes_tensor(other.name, other.dtype, other.shape, other.data));

@@ -42,6 +42,8 @@ OrderedJson manifest(const Checkpoint& model) {
   OrderedJson out;
   out["bitlathe_export"] = 1;
   out["kv"] = {{"k", model.kv_keys}, {"v", model.kv_values}};
+  if (!model.kv_scales.empty())
+    out["kv_scales"] = model.kv_scales;
   out["modules"] = OrderedJson::object();
   for (const auto& module : model.modules)
     if (module.weight.scheme.quantized && !module.tied_to_embedding)
@@ -175,7 +177,7 @@ Result<void> write_model_files(const ExportInput& input, const Json& quantizatio
   return {};
 }
 
-void examine_folder(const Checkpoint& model, std::vector<Finding>& findings) {
+void examine_folder(const Checkpoint& model, std::vector<Finding>& findings, bool holds_kv_scheme) {
   using Level = Finding::Level;
   if (model.config.empty() || architecture_name(model.config).empty())
     findings.push_back({Level::warning,
@@ -208,7 +210,7 @@ void examine_folder(const Checkpoint& model, std::vector<Finding>& findings) {
                         {},
                         "The position scaling of this model is a list of factors that other "
                         "programs do not read from config.json"});
-  if (model.kv_keys != "f16" || model.kv_values != "f16")
+  if (!holds_kv_scheme && (model.kv_keys != "f16" || model.kv_values != "f16"))
     findings.push_back({Level::note,
                         {},
                         "The KV cache scheme (keys " + model.kv_keys + ", values " +

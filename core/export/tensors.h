@@ -37,8 +37,9 @@ FloatType model_float_type(const Checkpoint& model);
 /// for.
 Result<void> write_model_files(const ExportInput& input, const Json& quantization_config);
 /// The findings every folder of the Hugging Face kind shares: missing configuration or tokenizer
-/// files, KV scheme that only this program reads back.
-void examine_folder(const Checkpoint& model, std::vector<Finding>& findings);
+/// files, KV scheme that only this program reads back (unless the format has a place for it).
+void examine_folder(const Checkpoint& model, std::vector<Finding>& findings,
+                    bool holds_kv_scheme = false);
 
 /// What exporters say that have no place for an order of columns.
 inline constexpr const char* refuse_reordered =

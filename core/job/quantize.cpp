@@ -2,6 +2,7 @@
 #include "core/job/quantize.h"
 
 #include "core/job/coding.h"
+#include "core/job/static_scales.h"
 
 #include <chrono>
 
@@ -24,6 +25,7 @@ class QuantizeJob {
   Result<QuantizeSummary> run() {
     const auto start = Clock::now();
     assert(plan_.modules.size() == checkpoint_.modules.size());
+    TRY(check_static_scales(checkpoint_, plan_, options_));
     std::uint64_t total = 0;
     for (const PlannedModule& planned : plan_.modules)
       total += planned.quantize || planned.convert ? planned.bytes_before : 0;
@@ -50,6 +52,13 @@ class QuantizeJob {
       summary_.notes.push_back(note);
     summary_.seconds = seconds_since(start);
     TRY(writer_->finish(summary_));
+    if (auto added = add_activation_settings(checkpoint_, plan_, compute_, options_, *writer_,
+                                             summary_, feedback_);
+        !added) {
+      std::error_code ignored;
+      fs::remove_all(options_.result_folder, ignored);
+      return added.error();
+    }
     return std::move(summary_);
   }
 

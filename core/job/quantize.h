@@ -8,6 +8,7 @@
 #include "core/recipe/plan.h"
 #include "kernels/compute/compute.h"
 
+#include <array>
 #include <functional>
 
 namespace bitlathe {
@@ -33,7 +34,8 @@ struct QuantizeSummary {
   std::vector<std::string> notes;
   std::uint64_t bytes_before = 0, bytes_after = 0;
   double bits_per_weight = 0, bits_per_quantized_weight = 0, seconds = 0;
-  std::string backend; ///< "cpu (avx512vnni)", "vulkan (llvmpipe ...)"
+  std::string backend;                         ///< "cpu (avx512vnni)", "vulkan (llvmpipe ...)"
+  std::vector<std::array<float, 2>> kv_scales; ///< per layer, of a static KV scheme
 };
 
 struct QuantizeOptions {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/job/result_store.h"
 
+#include "core/model/kv_scales.h"
+
 #include <algorithm>
 #include <cstdio>
 
@@ -23,6 +25,10 @@ OrderedJson module_to_json(const ModuleResult& m) {
   json["seconds"] = m.seconds;
   if (m.output_error >= 0)
     json["output_error"] = json_number(m.output_error);
+  if (m.activation_scale != 0)
+    json["activation_scale"] = m.activation_scale;
+  if (m.outlier_threshold != 0)
+    json["outlier_threshold"] = m.outlier_threshold;
   if (!m.notes.empty())
     json["notes"] = m.notes;
   return json;
@@ -46,6 +52,8 @@ ModuleResult module_from_json(const Json& json) {
   m.max_abs_error = float(number("max_abs_error"));
   m.seconds = number("seconds");
   m.output_error = json.contains("output_error") ? number("output_error") : -1;
+  m.activation_scale = float(number("activation_scale"));
+  m.outlier_threshold = float(number("outlier_threshold"));
   for (const Json& note : json.value("notes", Json::array()))
     if (note.is_string())
       m.notes.push_back(note.get<std::string>());
@@ -91,6 +99,17 @@ class FolderResultWriter final : public ResultWriter {
     return {};
   }
 
+  void set_activations(const std::string& module, float scale, float outlier_threshold) override {
+    for (OrderedJson& entry : files_) {
+      if (entry["module"] != module || !entry.contains("activations"))
+        continue;
+      if (scale != 0)
+        entry["activation_scale"] = scale;
+      if (outlier_threshold != 0)
+        entry["outlier_threshold"] = outlier_threshold;
+    }
+  }
+
   Result<void> finish(const QuantizeSummary& summary) override {
     OrderedJson json;
     json["bitlathe_result"] = 1;
@@ -103,6 +122,8 @@ class FolderResultWriter final : public ResultWriter {
     json["bytes_after"] = summary.bytes_after;
     json["bits_per_weight"] = summary.bits_per_weight;
     json["bits_per_quantized_weight"] = summary.bits_per_quantized_weight;
+    if (!summary.kv_scales.empty())
+      json["kv_scales"] = summary.kv_scales;
     json["notes"] = summary.notes;
     json["tensors"] = files_;
     json["modules"] = OrderedJson::array();
@@ -179,6 +200,7 @@ Result<KeptResult> read_result(const fs::path& folder) {
   TRY_ASSIGN(summary.bits_per_weight, json_number_or(json, "bits_per_weight", 0, where));
   TRY_ASSIGN(summary.bits_per_quantized_weight,
              json_number_or(json, "bits_per_quantized_weight", 0, where));
+  TRY_ASSIGN(summary.kv_scales, kv_scales_from_json(json.value("kv_scales", Json()), where));
   result.tensors = json.value("tensors", Json::array());
   for (const Json& note : json.value("notes", Json::array()))
     if (note.is_string())

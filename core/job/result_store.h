@@ -21,6 +21,9 @@ class ResultWriter {
                            const ModuleResult& result) = 0;
   /// The bias of a module, where a method changed it.
   virtual Result<void> add_bias(const std::string& module, const QTensor& bias) = 0;
+  /// What is known of a stored module's inputs only after all of them are coded; 0: nothing.
+  virtual void set_activations(const std::string& module, float scale, float outlier_threshold) = 0;
+  /// Writes the manifest; may be called again when something was set since.
   virtual Result<void> finish(const QuantizeSummary& summary) = 0;
 };
 

@@ -2,6 +2,7 @@
 #include "core/model/checkpoint.h"
 
 #include "core/model/assemble.h"
+#include "core/model/kv_scales.h"
 #include "core/model/locate_path.h"
 #include "core/text/tokenizer.h"
 
@@ -130,9 +131,12 @@ void read_folder_files(Checkpoint& checkpoint, const fs::path& folder) {
     const Json kv = json && json->is_object() ? json->value("kv", Json()) : Json();
     const auto keys = json_string_or(kv, "k", "f16", where);
     const auto values = json_string_or(kv, "v", "f16", where);
-    if (json && keys && values) {
+    const auto scales = kv_scales_from_json(
+        json && json->is_object() ? json->value("kv_scales", Json()) : Json(), where);
+    if (json && keys && values && scales) {
       checkpoint.kv_keys = *keys;
       checkpoint.kv_values = *values;
+      checkpoint.kv_scales = *scales;
     } else {
       checkpoint.notes.push_back("bitlathe.json cannot be read; the KV cache scheme is f16");
     }

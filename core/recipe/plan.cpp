@@ -5,6 +5,7 @@
 #include "core/methods/method.h"
 #include "core/observers/observer.h"
 #include "core/recipe/mixes.h"
+#include "core/schemes/activations.h"
 
 #include <algorithm>
 #include <map>
@@ -120,18 +121,14 @@ class Planner {
         return error;
       }
     }
-    if (recipe_.activations != "none" && recipe_.activations != "int8-token-dynamic")
-      return Error{"not-available",
-                   "Activation scheme \"" + recipe_.activations +
-                       "\" is not available; available: none, int8-token-dynamic",
-                   {}};
-    if (!find_observer(recipe_.observer)) {
-      std::string known;
-      for (const Observer* o : all_observers())
-        known += (known.empty() ? "" : ", ") + std::string(o->id);
-      return Error{
-          "bad-argument", "Unknown observer \"" + recipe_.observer + "\"; known: " + known, {}};
-    }
+    TRY(parse_activation_scheme(recipe_.activations));
+    for (const std::string& observer : {recipe_.observer, recipe_.activation_observer})
+      if (!find_observer(observer)) {
+        std::string known;
+        for (const Observer* o : all_observers())
+          known += (known.empty() ? "" : ", ") + std::string(o->id);
+        return Error{"bad-argument", "Unknown observer \"" + observer + "\"; known: " + known, {}};
+      }
     TRY(parse_kv(recipe_.kv_keys + "," + recipe_.kv_values));
     return {};
   }
@@ -273,18 +270,26 @@ class Planner {
         planned.reordered = true;
         planned.bytes_after += std::uint64_t(module.weight.cols) * sizeof(std::int32_t);
       }
-    if (recipe_.activations != "none")
-      set_activations(planned, module);
+    set_activations(planned, module);
     return {};
   }
 
+  /// What the recipe says, else what goes with the method.
   void set_activations(PlannedModule& planned, const Module& module) {
-    if (planned.scheme.family->id == "int" && module.linear) {
-      planned.activations = recipe_.activations;
+    const std::string_view wanted = recipe_.activations.empty() || recipe_.activations == "none"
+                                        ? find_method(planned.method)->activations
+                                        : std::string_view(recipe_.activations);
+    const ActivationScheme* scheme = find_activation_scheme(wanted);
+    if (!scheme)
       return;
-    }
-    plan_.notes.push_back(module.name + ": activations stay in floating point; " +
-                          planned.scheme.id + " has no int8 product");
+    const std::string why = !module.linear ? module.role + " takes part in no product"
+                                           : scheme->declines(planned.scheme);
+    if (why.empty())
+      planned.activations = scheme->id;
+    else
+      float_inputs_[std::string(scheme->id) + ": " + why].push_back(module.name);
+    if (scheme->simulated && why.empty())
+      simulated_ = scheme;
   }
 
   void note_fallback(const Module& module, const std::string& what) {
@@ -300,6 +305,19 @@ class Planner {
           fallen.first +
           (fallen.modules > 1 ? " and " + std::to_string(fallen.modules - 1) + " more" : "") +
           " (" + std::to_string(fallen.bytes) + " bytes): " + what);
+    for (const auto& [why, names] : float_inputs_) {
+      std::string list;
+      for (std::size_t i = 0; i < names.size() && i < 4; ++i)
+        list += (i ? ", " : "") + names[i];
+      plan_.notes.push_back(
+          "Inputs stay in floating point instead of " + why + " (" + std::to_string(names.size()) +
+          " modules: " + list +
+          (names.size() > 4 ? " and " + std::to_string(names.size() - 4) + " more)" : ")"));
+    }
+    if (simulated_)
+      plan_.notes.push_back("Activations in " + std::string(simulated_->id) +
+                            " are simulated: values are rounded as coding would, then multiplied "
+                            "as floats");
     for (std::size_t i = 0; i < rule_hits_.size(); ++i)
       if (rule_hits_[i] == 0)
         plan_.notes.push_back("Rule " + std::to_string(i + 1) + " (" + recipe_.rules[i].match +
@@ -345,6 +363,8 @@ class Planner {
   };
   std::map<std::string, Fallen> fallen_; ///< by what happened
   std::vector<std::int64_t> rule_hits_, exclude_hits_;
+  std::map<std::string, std::vector<std::string>> float_inputs_; ///< modules by scheme and reason
+  const ActivationScheme* simulated_ = nullptr;
   Plan plan_;
 };
 

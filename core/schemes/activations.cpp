@@ -27,15 +27,19 @@ std::string row_wise_int8(const Scheme& weight) {
   return "LLM.int8() keeps weights as int8-channel-sym, not " + weight.id;
 }
 
+/// Values whose magnitude is above `bar`.
+void count_clipped(const ActivationProduct& p, float bar) {
+  const std::int64_t cols = p.view.cols;
+  p.counts.static_values += std::uint64_t(p.m * cols);
+  for (std::int64_t t = 0; t < p.m; ++t)
+    if (p.tokens[std::size_t(t)].absmax > bar)
+      p.counts.clipped += std::uint64_t(std::count_if(p.x + t * cols, p.x + (t + 1) * cols,
+                                                      [&](float x) { return std::fabs(x) > bar; }));
+}
+
 Result<void> multiply_int8(const ActivationProduct& p) {
-  if (p.scale != 0) {
-    // What the largest code stands for, and half a step more that still rounds to it.
-    const float bar = p.scale * 127.5f;
-    for (std::int64_t t = 0; t < p.m; ++t)
-      if (p.tokens[std::size_t(t)].absmax > bar)
-        for (std::int64_t i = t * p.view.cols; i < (t + 1) * p.view.cols; ++i)
-          p.counts.clipped += std::fabs(p.x[i]) > bar;
-  }
+  if (p.scale != 0)
+    count_clipped(p, p.scale * 127.5f); // up to there it rounds to 127
   return p.compute.matmul_int8(p.x, p.m, p.weight, p.y, p.scale);
 }
 
@@ -64,10 +68,7 @@ template <class Code> Result<void> multiply_floats(const ActivationProduct& p, C
 /// E4M3 values unscaled, so that their products with weights of few bits are exact in f32.
 Result<void> multiply_f8(const ActivationProduct& p) {
   if (p.scale != 0)
-    for (std::int64_t t = 0; t < p.m; ++t)
-      if (p.tokens[std::size_t(t)].absmax > p.scale * 464.0f) // 464 still rounds to 448
-        for (std::int64_t i = t * p.view.cols; i < (t + 1) * p.view.cols; ++i)
-          p.counts.clipped += std::fabs(p.x[i]) > p.scale * 464.0f;
+    count_clipped(p, p.scale * 464.0f); // up to there it rounds to 448
   return multiply_floats(p, [&](std::int64_t t, const float* x, float* out) {
     const float scale =
         p.scale != 0 ? p.scale : activation_scale(p.tokens[std::size_t(t)].absmax, 448.0f);

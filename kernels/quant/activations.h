@@ -18,7 +18,8 @@ struct ActivationCounts {
   std::uint64_t nan = 0, inf = 0;    ///< values
   std::uint64_t broken_tokens = 0;   ///< with at least one of these
   std::uint64_t zero_tokens = 0;     ///< all values 0
-  std::uint64_t clipped = 0;         ///< values beyond the range of a static scale
+  std::uint64_t static_values = 0;   ///< coded with a static scale, of these
+  std::uint64_t clipped = 0;         ///< lay beyond its range
   std::uint64_t columns = 0;         ///< columns of all calls, for the share of
   std::uint64_t outlier_columns = 0; ///< those that stayed f16 (LLM.int8())
   std::uint64_t f16_overflow = 0;    ///< values of outlier columns set to the largest f16

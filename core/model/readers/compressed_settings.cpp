@@ -102,13 +102,15 @@ Result<CompressedSettings> read_settings(const Json& group, const std::string& w
   const Json& input = member(group, "input_activations");
   if (input.is_object()) {
     const auto is = [&](const char* key, const Json& value) { return member(input, key) == value; };
+    const bool dynamic = is("dynamic", true) && is("strategy", "token");
+    const bool fixed = (is("dynamic", false) || member(input, "dynamic").is_null()) &&
+                       (is("strategy", "tensor") || member(input, "strategy").is_null());
     if (!is("num_bits", 8) || (!is("type", "int") && !member(input, "type").is_null()) ||
-        !is("dynamic", true) || !is("strategy", "token") ||
-        member(input, "symmetric") == Json(false))
+        (!dynamic && !fixed) || member(input, "symmetric") == Json(false))
       return unsupported("The activation settings cannot be run yet (known: int8, symmetric, "
-                         "dynamic per token)",
+                         "dynamic per token or static per tensor)",
                          where);
-    out.activations = "int8-token-dynamic";
+    out.activations = dynamic ? "int8-token-dynamic" : "int8-tensor-static";
   } else if (!input.is_null()) {
     return Error{"bad-file", "\"input_activations\" is not an object", where};
   }

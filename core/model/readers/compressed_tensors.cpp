@@ -8,8 +8,10 @@
 #include "kernels/compute/compute.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
+#include <set>
 
 namespace bitlathe {
 
@@ -201,6 +203,107 @@ Result<void> read_zeros(const std::string& module, const Parts& parts,
   return {};
 }
 
+/// One element of a float type.
+std::optional<float> single(const StoredTensor& tensor) {
+  for (const FloatType type : {FloatType::f32, FloatType::f16, FloatType::bf16})
+    if (tensor.dtype == (type == FloatType::f32   ? "F32"
+                         : type == FloatType::f16 ? "F16"
+                                                  : "BF16") &&
+        tensor.data.size() == float_size(type))
+      return load_float(type, tensor.data.data(), 0);
+  return std::nullopt;
+}
+
+/// The scale of static activations; 0 for others.
+Result<float> read_input_scale(const std::string& module, const Parts& parts,
+                               const CompressedSettings& settings, const std::string& where) {
+  const auto scale = parts.find("input_scale"), zero = parts.find("input_zero_point");
+  if (settings.activations != "int8-tensor-static") {
+    if (scale != parts.end() || zero != parts.end())
+      return bad(module, "it has an input_scale, but its activations are not static", where);
+    return 0.0f;
+  }
+  if (scale == parts.end())
+    return bad(module, "its activations are static, but input_scale is missing", where);
+  const auto value = single(*scale->second);
+  if (!value || !(*value > 0) || !std::isfinite(*value))
+    return bad(module, "its input_scale is not one number above 0", where);
+  if (zero != parts.end())
+    for (const std::byte b : zero->second->data)
+      if (b != std::byte(0))
+        return Error{"unsupported",
+                     module + ": its activations have a zero point, which this version cannot run",
+                     where};
+  return *value;
+}
+
+/// Whether a tensor may be the scale of keys or values.
+bool names_kv_scale(const std::string& name) {
+  for (const std::string_view tail :
+       {".k_scale", ".v_scale", ".kv_scale", ".k_proj.output_scale", ".v_proj.output_scale"})
+    if (name.size() > tail.size() &&
+        name.compare(name.size() - tail.size(), tail.size(), tail) == 0)
+      return true;
+  return false;
+}
+
+/// The scales of keys and values, by any of the names in use, among the candidates. Those that are
+/// not used go to the model's other tensors.
+Result<void> read_kv_scales(Checkpoint& checkpoint, const Json& scheme,
+                            std::vector<StoredTensor> candidates, const std::string& where) {
+  const auto is = [&](const char* key, const Json& value) {
+    const auto it = scheme.find(key);
+    return it != scheme.end() && *it == value;
+  };
+  if (!is("num_bits", 8) || !is("type", "float") || is("dynamic", true) ||
+      (!is("strategy", "tensor") && scheme.contains("strategy")) || is("symmetric", false) ||
+      !checkpoint.spec) {
+    checkpoint.others.insert(checkpoint.others.end(), candidates.begin(), candidates.end());
+    checkpoint.notes.push_back("The KV cache scheme in config.json is not used here (known: f8 "
+                               "with one static scale for keys and one for values)");
+    return {};
+  }
+  std::set<std::string> used;
+  const auto find = [&](const std::string& attention, char side) -> Result<std::optional<float>> {
+    const std::string s(1, side);
+    for (const std::string& tail :
+         {"." + s + "_scale", "." + s + "_proj." + s + "_scale", "." + s + "_proj.output_scale",
+          ".qkv_proj." + s + "_scale", std::string(".kv_scale")})
+      for (const StoredTensor& tensor : candidates)
+        if (tensor.name == attention + tail) {
+          const auto value = single(tensor);
+          if (!value || !(*value > 0) || !std::isfinite(*value))
+            return Error{"bad-file", tensor.name + " is not one number above 0", where};
+          used.insert(tensor.name);
+          return value;
+        }
+    return std::optional<float>();
+  };
+  std::int64_t missing = 0;
+  for (int layer = 0; layer < int(checkpoint.spec->layers); ++layer) {
+    std::string name;
+    for (const char* part : {"k", "qkv"})
+      if (const Module* module = checkpoint.find_part(layer, part))
+        name = module->hf_name().substr(0, module->hf_name().rfind('.'));
+    TRY_ASSIGN(const auto keys, find(name, 'k'));
+    TRY_ASSIGN(const auto values, find(name, 'v'));
+    missing += !keys && !values;
+    // As vLLM has it: one for both when only one is there, 1 when none is.
+    checkpoint.kv_scales.push_back(
+        {keys.value_or(values.value_or(1.0f)), values.value_or(keys.value_or(1.0f))});
+  }
+  if (missing > 0)
+    checkpoint.notes.push_back("The scales of keys and values are missing in " +
+                               std::to_string(missing) + " layers; they are 1 there");
+  checkpoint.kv_keys = checkpoint.kv_values = "f8_e4m3-static";
+  for (StoredTensor& tensor : candidates)
+    if (used.count(tensor.name) == 0) {
+      checkpoint.notes.push_back(tensor.name + " belongs to no layer and is not used");
+      checkpoint.others.push_back(std::move(tensor));
+    }
+  return {};
+}
+
 Result<Module> read_quantized(const std::string& name, const Parts& parts, Reading& reading) {
   const auto& where = reading.where;
   const auto* settings = reading.config.find(name);
@@ -209,10 +312,9 @@ Result<Module> read_quantized(const std::string& name, const Parts& parts, Readi
                reading.config.ignored(name) ? "it is on the ignore list, but stored quantized"
                                             : "no group of the quantization_config covers it",
                where);
-  for (const char* part : {"weight_g_idx", "input_scale", "input_zero_point"})
-    if (parts.count(part))
-      return Error{"unsupported", name + ": it has " + part + ", which this version cannot run",
-                   where};
+  if (parts.count("weight_g_idx"))
+    return Error{"unsupported", name + ": it has weight_g_idx, which this version cannot run",
+                 where};
   if (parts.count("weight_packed") && parts.count("weight"))
     return bad(name, "it is stored both packed and plain", where);
   const auto scale = parts.find("weight_scale");
@@ -222,6 +324,7 @@ Result<Module> read_quantized(const std::string& name, const Parts& parts, Readi
   Module module;
   module.name = name;
   module.activations = settings->activations;
+  TRY_ASSIGN(module.activation_scale, read_input_scale(name, parts, *settings, where));
   QTensor& out = module.weight;
   TRY(read_codes(name, parts, *settings, reading, out));
   if (!out.owned_codes.empty())
@@ -299,11 +402,23 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
         continue;
       const bool used = part == "weight" ||
                         (quantized && (part == "weight_packed" || part == "weight_scale" ||
-                                       part == "weight_shape" || part == "weight_zero_point"));
+                                       part == "weight_shape" || part == "weight_zero_point" ||
+                                       part == "input_scale" || part == "input_zero_point"));
       if (!used)
         checkpoint->others.push_back(*tensor);
     }
     found.push_back(std::move(module));
+  }
+  const auto kv = settings->find("kv_cache_scheme");
+  const bool has_kv = kv != settings->end() && kv->is_object();
+  std::vector<StoredTensor> kv_scales;
+  if (has_kv) {
+    auto& others = checkpoint->others;
+    const auto first =
+        std::stable_partition(others.begin(), others.end(),
+                              [](const StoredTensor& t) { return !names_kv_scale(t.name); });
+    kv_scales.assign(std::make_move_iterator(first), std::make_move_iterator(others.end()));
+    others.erase(first, others.end());
   }
   assemble(*checkpoint, std::move(found), file.tensors, where);
   if (reading.copied > 0)
@@ -314,10 +429,10 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
     checkpoint->notes.push_back("The codes are packed as before 2026; " +
                                 std::to_string(reading.repacked) +
                                 " bytes were packed densely in memory");
-  const auto kv = settings->find("kv_cache_scheme");
-  if (kv != settings->end() && kv->is_object())
-    checkpoint->notes.push_back("The KV cache scheme in config.json is meant for vLLM and is not "
-                                "used here");
+  if (has_kv) {
+    checkpoint->kv_scales.clear(); // what other programs read comes first
+    TRY(read_kv_scales(*checkpoint, *kv, std::move(kv_scales), where));
+  }
   return checkpoint;
 }
 

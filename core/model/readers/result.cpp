@@ -127,6 +127,8 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   checkpoint->format = "result";
   checkpoint->kv_keys = kept.recipe.kv_keys;
   checkpoint->kv_values = kept.recipe.kv_values;
+  if (!kept.summary.kv_scales.empty()) // else those of the source still hold
+    checkpoint->kv_scales = kept.summary.kv_scales;
   return checkpoint;
 }
 
