@@ -11,8 +11,9 @@ namespace bitlathe {
 
 class Rotation {
  public:
-  explicit Rotation(const RopeSpec& spec)
-      : spec_(spec), rope_(make(spec.theta, spec.factors)),
+  /// `spec` must outlive this. `back`: turns the other way, the way back of gradients.
+  explicit Rotation(const RopeSpec& spec, bool back = false)
+      : spec_(spec), back_(back), rope_(make(spec.theta, spec.factors)),
         long_rope_(spec.long_factors.empty() ? rope_ : make(spec.theta, spec.long_factors)) {}
 
   bool turns() const { return spec_.dims > 0; }
@@ -37,10 +38,16 @@ class Rotation {
 
  private:
   Rope make(double theta, const std::vector<float>& factors) const {
-    return Rope(spec_.dims, theta, factors, spec_.attention_factor);
+    if (!back_)
+      return Rope(spec_.dims, theta, factors, spec_.attention_factor);
+    std::vector<float> negative(std::size_t(spec_.dims / 2), -1.0f);
+    for (std::size_t i = 0; i < factors.size(); ++i)
+      negative[i] = -factors[i];
+    return Rope(spec_.dims, theta, negative, spec_.attention_factor);
   }
 
   const RopeSpec& spec_;
+  bool back_;
   Rope rope_, long_rope_; ///< up to and beyond the original context
   std::int64_t dynamic_length_ = 0;
 };
