@@ -5,8 +5,7 @@
 // all linears of a block are learned together against what the block puts out (BRECQ, Li et al.
 // 2021). Both parts of the loss are shares: of the error of round to nearest, and of all weights.
 #include "core/methods/learned_loss.h"
-#include "kernels/cpu/isa.h"
-#include "kernels/cpu/kernels.h"
+#include "kernels/nn/backward.h"
 
 #include <cmath>
 
@@ -96,7 +95,7 @@ class SoftRounding {
       if (weight > 0) { // |2h - 1|^(beta - 1)
         for (std::int64_t i = 0; i < n; ++i)
           pull[i] = std::log(std::fabs(2 * share[i] - 1));
-        active_cpu_kernels().exp_sum(pull, n, float(beta) - 1, 0.0f);
+        exponential(pull, n, float(beta) - 1);
       }
       for (std::int64_t i = 0; i < n; ++i) {
         const auto j = std::size_t(at + i);
@@ -130,7 +129,7 @@ class SoftRounding {
   /// 1.2 sigmoid(V) - 0.1
   void shares(std::int64_t at, std::int64_t n, float* out) const {
     std::copy_n(v_.begin() + at, n, out);
-    active_cpu_kernels().exp_sum(out, n, -1.0f, 0.0f);
+    exponential(out, n, -1.0f);
     for (std::int64_t i = 0; i < n; ++i)
       out[i] = stretch / (1.0f + out[i]) + below;
   }

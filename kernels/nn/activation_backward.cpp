@@ -38,7 +38,7 @@ template <class Kind> struct TimesSigmoid {
     float e[piece];
     for (std::int64_t i = 0; i < n; ++i)
       e[i] = Kind::inner(x[i]);
-    active_cpu_kernels().exp_sum(e, n, -1.0f, 0.0f);
+    exponential(e, n, -1.0f);
     for (std::int64_t i = 0; i < n; ++i) {
       const float sigmoid = 1.0f / (1.0f + e[i]);
       value[i] = x[i] * sigmoid;
@@ -52,7 +52,7 @@ struct Gelu {
     float e[piece];
     for (std::int64_t i = 0; i < n; ++i)
       e[i] = x[i] * x[i];
-    active_cpu_kernels().exp_sum(e, n, -0.5f, 0.0f);
+    exponential(e, n, -0.5f);
     for (std::int64_t i = 0; i < n; ++i) {
       const float share = 0.5f * std::erfc(-0.70710678f * x[i]);
       value[i] = x[i] * share;
@@ -106,6 +106,11 @@ constexpr std::array kinds{
     ActivationKind{"relu", forward<relu, relu_mul>, backward<Relu>}};
 
 } // namespace
+
+void exponential(float* x, std::int64_t n, float scale) {
+  if (n > 0)
+    active_cpu_kernels().exp_sum(x, n, scale, 0.0f);
+}
 
 const ActivationKind* find_activation_kind(std::string_view id) {
   for (const ActivationKind& kind : kinds)

@@ -32,6 +32,9 @@ struct ActivationKind {
 /// nullptr when unknown.
 const ActivationKind* find_activation_kind(std::string_view id);
 
+/// x = e^(x * scale), on the calling thread.
+void exponential(float* x, std::int64_t n, float scale);
+
 /// Causal attention of whole sequences, as attention() in nn.h without a cache.
 struct AttentionShape {
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
