@@ -97,16 +97,16 @@ class TestBlock final : public CalibratedBlock {
         continue;
       const FloatView view{FloatType::f32, linear.module->weight.rows, linear.module->weight.cols,
                            std::as_bytes(std::span(linear.weight))};
-      TRY_ASSIGN(linear.output, linear.method->quantize({view,
-                                                         linear.planned->scheme,
-                                                         linear.planned->params,
-                                                         recipe().observer,
-                                                         {},
-                                                         compute_,
-                                                         own_feedback,
-                                                         linear.module->name,
-                                                         recipe().seed,
-                                                         linear.inputs.get()}));
+      TRY_ASSIGN(linear.output, linear.method->quantize({.weight = view,
+                                                         .scheme = linear.planned->scheme,
+                                                         .params = linear.planned->params,
+                                                         .observer = recipe().observer,
+                                                         .importance = {},
+                                                         .compute = compute_,
+                                                         .feedback = own_feedback,
+                                                         .where = linear.module->name,
+                                                         .seed = recipe().seed,
+                                                         .inputs = linear.inputs.get()}));
     }
     return {};
   }

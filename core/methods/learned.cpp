@@ -4,6 +4,8 @@
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 namespace bitlathe {
 
@@ -69,6 +71,12 @@ Result<LearnedLinear> start_learning(const MethodInput& input, bool search) {
   out.rows = input.weight.rows;
   out.cols = input.weight.cols;
   assert(out.inputs->cols == out.cols);
+  for (std::int64_t c = 0; c < out.cols; ++c)
+    if (!std::isfinite(input.inputs->moment(c, c)))
+      return Error{"bad-file", "The second moments of the module's inputs are not finite",
+                   input.where};
+  TRY_ASSIGN(OutputNorm norm, OutputNorm::create(*input.inputs, input.compute));
+  out.norm = std::make_shared<OutputNorm>(std::move(norm));
   const Json none = Json::object();
   TRY(coded_by("rtn", input, none, {}, out.rounded, out.rounded_grids));
   out.owned.resize(out.rounded.size());
@@ -85,31 +93,30 @@ Result<LearnedLinear> start_learning(const MethodInput& input, bool search) {
     std::vector<float> values;
     IntGrids grids;
     TRY(coded_by("mse", input, none, importance_of(*input.inputs), values, grids));
-    keep_better(out, values, grids);
+    TRY(keep_better(out, values, grids));
   }
   return out;
 }
 
-Result<std::vector<LearnedLinear>>
-start_learning(CalibratedBlock& block, const Method& method, bool search,
-               const std::function<bool(const BlockLinear&)>& wanted) {
+Result<std::vector<LearnedLinear>> start_learning(CalibratedBlock& block, const Method& method,
+                                                  bool search) {
   std::vector<LearnedLinear> out;
   for (const BlockLinear& linear : block.linears) {
-    if (linear.method != &method || linear.output || (wanted && !wanted(linear)))
+    if (linear.method != &method || linear.output)
       continue;
     const QTensor& shape = linear.module->weight;
     const FloatView view{FloatType::f32, shape.rows, shape.cols,
                          std::as_bytes(std::span(linear.weight))};
-    TRY_ASSIGN(LearnedLinear learned, start_learning(MethodInput{view,
-                                                                 linear.planned->scheme,
-                                                                 linear.planned->params,
-                                                                 block.recipe().observer,
-                                                                 {},
-                                                                 block.compute(),
-                                                                 block.feedback(),
-                                                                 linear.module->name,
-                                                                 block.recipe().seed,
-                                                                 linear.inputs.get()},
+    TRY_ASSIGN(LearnedLinear learned, start_learning({.weight = view,
+                                                      .scheme = linear.planned->scheme,
+                                                      .params = linear.planned->params,
+                                                      .observer = block.recipe().observer,
+                                                      .importance = {},
+                                                      .compute = block.compute(),
+                                                      .feedback = block.feedback(),
+                                                      .where = linear.module->name,
+                                                      .seed = block.recipe().seed,
+                                                      .inputs = linear.inputs.get()},
                                                      search));
     learned.part = linear.module->part;
     learned.weight = linear.weight; // stays where it is
@@ -119,30 +126,32 @@ start_learning(CalibratedBlock& block, const Method& method, bool search,
   return out;
 }
 
-double row_output_error(const LearnedLinear& linear, const float* values, std::int64_t row) {
-  const std::int64_t at = row * linear.cols;
-  return output_error(linear.weight.data() + at, values + at, 1, *linear.inputs).error;
+const BlockLinear* first_to_learn(const CalibratedBlock& block, const Method& method) {
+  if (block.layer < 0 || block.samples() == 0)
+    return nullptr;
+  for (const BlockLinear& linear : block.linears)
+    if (linear.method == &method && !linear.output)
+      return &linear;
+  return nullptr;
 }
 
-void keep_better(LearnedLinear& linear, const std::vector<float>& other, const IntGrids& grids) {
-  std::vector<double> now(std::size_t(linear.rows)), then(now.size());
-  parallel_for(linear.rows, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      now[std::size_t(r)] = row_output_error(linear, linear.values.data(), r);
-      then[std::size_t(r)] = row_output_error(linear, other.data(), r);
-    }
-  });
+Result<void> keep_better(LearnedLinear& linear, const std::vector<float>& other,
+                         const IntGrids& grids) {
+  std::vector<float> difference(linear.values.size());
+  const auto errors = [&](const std::vector<float>& values) {
+    for (std::size_t i = 0; i < difference.size(); ++i)
+      difference[i] = values[i] - linear.weight[i];
+    return linear.norm->rows_of(difference);
+  };
+  TRY_ASSIGN(const std::vector<double> now, errors(linear.values));
+  TRY_ASSIGN(const std::vector<double> then, errors(other));
   if (grids.spec.per_tensor) {
-    double a = 0, b = 0;
-    for (std::size_t r = 0; r < now.size(); ++r) {
-      a += now[r];
-      b += then[r];
-    }
-    if (b < a) {
+    if (std::accumulate(then.begin(), then.end(), 0.0) <
+        std::accumulate(now.begin(), now.end(), 0.0)) {
       linear.values = other;
       linear.grids = grids;
     }
-    return;
+    return {};
   }
   const std::int64_t groups = linear.groups();
   for (std::int64_t r = 0; r < linear.rows; ++r)
@@ -152,6 +161,7 @@ void keep_better(LearnedLinear& linear, const std::vector<float>& other, const I
       std::copy_n(grids.grids.begin() + r * groups, groups,
                   linear.grids.grids.begin() + r * groups);
     }
+  return {};
 }
 
 LearnedChoice present_choice(const std::vector<LearnedLinear>& linears) {

@@ -8,7 +8,7 @@
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
-#include <functional>
+#include <memory>
 
 namespace bitlathe {
 
@@ -19,6 +19,7 @@ struct LearnedLinear {
   const Json* params = nullptr;
   std::string observer;
   const InputStatistics* inputs = nullptr;
+  std::shared_ptr<const OutputNorm> norm; ///< of `inputs`
   std::int64_t rows = 0, cols = 0;
   std::vector<float> owned;      ///< when the weight had to be converted
   std::span<const float> weight; ///< what is to be stored
@@ -41,19 +42,17 @@ std::string learned_declines(const Scheme& scheme);
 /// The weight rounded to nearest; and with `search`, for each row, on grids of least squared error
 /// where these give the row's outputs a smaller error. Errors: no calibration, NaN.
 Result<LearnedLinear> start_learning(const MethodInput& input, bool search);
-/// The same for every linear of a block that has this method and that `wanted` does not refuse.
-Result<std::vector<LearnedLinear>>
-start_learning(CalibratedBlock& block, const Method& method, bool search,
-               const std::function<bool(const BlockLinear&)>& wanted = {});
-/// Runs body(row, first column, end column, grid index) for every group of every row, rows on all
-/// threads.
-template <class Body> void each_group(const LearnedLinear& linear, Body body);
+/// The same for every linear of a block that has this method.
+Result<std::vector<LearnedLinear>> start_learning(CalibratedBlock& block, const Method& method,
+                                                  bool search);
+/// The first linear of a block that has this method and no codes yet, or nullptr; nullptr also for
+/// the head, which is learned by itself.
+const BlockLinear* first_to_learn(const CalibratedBlock& block, const Method& method);
 
-/// What a row puts out too much or too little: (w - v) H (w - v)^T.
-double row_output_error(const LearnedLinear& linear, const float* values, std::int64_t row);
-/// Puts back, for every row, the better of `values` and another choice by its output error;
+/// Puts another choice in the place of `values` in every row whose output error it makes smaller;
 /// per-tensor schemes choose as a whole.
-void keep_better(LearnedLinear& linear, const std::vector<float>& other, const IntGrids& grids);
+Result<void> keep_better(LearnedLinear& linear, const std::vector<float>& other,
+                         const IntGrids& grids);
 
 /// A choice of codes for several linears.
 struct LearnedChoice {
@@ -71,6 +70,8 @@ Result<MethodOutput> pack_learned(const LearnedLinear& linear, Compute& compute,
 Result<void> finish_learning(CalibratedBlock& block, const std::vector<LearnedLinear>& linears,
                              const std::string& note);
 
+/// Runs body(row, first column, end column, grid index) for every group of every row, rows on all
+/// threads.
 template <class Body> void each_group(const LearnedLinear& linear, Body body) {
   const std::int64_t group = linear.grids.spec.per_tensor ? linear.cols : linear.grids.spec.group;
   parallel_for(

@@ -32,31 +32,31 @@ double subtract(std::span<const float> a, std::span<const float> b, std::vector<
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
-/// All of the moments per token, as the product wants them.
-PackedOperand packed_moments(const InputStatistics& inputs) {
-  const std::int64_t n = inputs.cols;
-  std::vector<float> square(std::size_t(n * n));
-  const double share = 1.0 / double(std::max<std::int64_t>(1, inputs.tokens));
-  parallel_for(n, std::max<std::int64_t>(1, 16384 / n), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t a = begin; a < end; ++a)
-      for (std::int64_t b = 0; b < n; ++b)
-        square[std::size_t(a * n + b)] = float(inputs.moment(a, b) * share);
-  });
-  return PackedOperand({square.data(), n}, n, n);
-}
-
 } // namespace
 
-LinearLoss::LinearLoss(LearnedLinear& linear, const Feedback& feedback)
-    : linear_(linear), feedback_(feedback), moments_(packed_moments(*linear.inputs)) {}
+Result<std::unique_ptr<LinearLoss>> LinearLoss::create(LearnedLinear& linear, Compute& compute) {
+  std::unique_ptr<LinearLoss> out(new LinearLoss(linear, compute));
+  const InputStatistics& inputs = *linear.inputs;
+  const std::int64_t n = inputs.cols;
+  const double share = 1.0 / double(std::max<std::int64_t>(1, inputs.tokens));
+  out->moments_.resize(std::size_t(n * n));
+  for (std::int64_t a = 0; a < n; ++a)
+    for (std::int64_t b = 0; b <= a; ++b)
+      out->moments_[std::size_t(a * n + b)] = out->moments_[std::size_t(b * n + a)] =
+          float(inputs.moment(a, b) * share);
+  MatrixView view;
+  view.layout = find_layout("float");
+  view.rows = view.cols = n;
+  view.codes = std::as_bytes(std::span(out->moments_));
+  TRY_ASSIGN(out->loaded_, compute.load(view));
+  return out;
+}
 
 Result<double> LinearLoss::run(bool slope) {
   const std::int64_t rows = linear_.rows, cols = linear_.cols;
   subtract(linear_.values, linear_.weight, difference_);
   product_.resize(difference_.size());
-  if (!product({difference_.data(), cols}, rows, moments_, product_.data(), cols, false,
-               &feedback_))
-    return cancelled_error();
+  TRY(compute_.matmul(difference_.data(), rows, *loaded_, product_.data()));
   std::vector<double> sums(static_cast<std::size_t>(rows));
   if (slope)
     linear_.slope.resize(product_.size());
@@ -97,7 +97,7 @@ BlockLoss::BlockLoss(CalibratedBlock& source, std::vector<LearnedLinear>& linear
                      DecoderBlock block, std::int64_t batch)
     : source_(source), linears_(linears), block_(std::move(block)),
       batch_(std::clamp<std::int64_t>(batch, 1, std::max<std::int64_t>(1, source.samples()))),
-      order_(std::size_t(source.samples())) {
+      order_(std::size_t(source.samples())), targets_(order_.size()) {
   for (const LearnedLinear& linear : linears)
     gradients_[linear.part]; // filled while a step runs
   // What is kept of a token for the way back, about; half a GiB of it at a time.
@@ -162,15 +162,14 @@ Result<double> BlockLoss::run(std::span<const std::int64_t> samples, bool slopes
       tokens += sizes[at];
       if (!lengths_.empty() && tokens > most_tokens_)
         break;
-      auto x = source_.input(samples[at]);
+      const auto x = source_.input(samples[at]);
       if (x)
         x_.insert(x_.end(), x->begin(), x->end());
-      auto y = x ? source_.target(samples[at]) : std::move(x);
-      if (!y) {
-        result = y.error();
+      const auto added = x ? add_target(samples[at]) : Result<void>(x.error());
+      if (!added) {
+        result = added.error();
         break;
       }
-      target_.insert(target_.end(), y->begin(), y->end());
       lengths_.push_back(sizes[at]);
     }
     if (result.ok())
@@ -182,6 +181,21 @@ Result<double> BlockLoss::run(std::span<const std::int64_t> samples, bool slopes
   if (!result.ok())
     return result;
   return sum / std::max(count, 1.0);
+}
+
+Result<void> BlockLoss::add_target(std::int64_t sample) {
+  constexpr std::size_t most = std::size_t(1) << 27; // half a GiB
+  auto& kept = targets_[std::size_t(sample)];
+  if (kept.empty()) {
+    TRY_ASSIGN(const auto y, source_.target(sample));
+    if (y.size() * targets_.size() > most) {
+      target_.insert(target_.end(), y.begin(), y.end());
+      return {};
+    }
+    kept.assign(y.begin(), y.end());
+  }
+  target_.insert(target_.end(), kept.begin(), kept.end());
+  return {};
 }
 
 Result<double> BlockLoss::run_together(bool slopes, double count) {

@@ -5,7 +5,8 @@
 
 #include "core/methods/learned.h"
 #include "core/train/block.h"
-#include "kernels/nn/products.h"
+
+#include <functional>
 
 namespace bitlathe {
 
@@ -23,18 +24,19 @@ class OutputLoss {
 /// ||(W - W')X||^2 / tokens from the second moments: every step sees all of the text.
 class LinearLoss final : public OutputLoss {
  public:
-  LinearLoss(LearnedLinear& linear, const Feedback& feedback);
+  static Result<std::unique_ptr<LinearLoss>> create(LearnedLinear& linear, Compute& compute);
   Result<double> whole() override { return run(false); }
   Result<double> step(std::int64_t) override { return run(true); }
   bool steps_are_whole() const override { return true; }
 
  private:
+  LinearLoss(LearnedLinear& linear, Compute& compute) : linear_(linear), compute_(compute) {}
   Result<double> run(bool slope);
 
   LearnedLinear& linear_;
-  const Feedback& feedback_;
-  PackedOperand moments_;
-  std::vector<float> difference_, product_;
+  Compute& compute_;
+  std::vector<float> moments_, difference_, product_;
+  std::unique_ptr<LoadedMatrix> loaded_; ///< refers to moments_
 };
 
 /// Mean squared error of what a block puts out, `batch` samples per step.
@@ -54,6 +56,8 @@ class BlockLoss final : public OutputLoss {
   Result<double> run(std::span<const std::int64_t> samples, bool slopes);
   Result<double> run_together(bool slopes, double count);
   void exchange();
+  /// Adds what the block should put out for a sample to target_.
+  Result<void> add_target(std::int64_t sample);
 
   CalibratedBlock& source_;
   std::vector<LearnedLinear>& linears_;
@@ -63,6 +67,7 @@ class BlockLoss final : public OutputLoss {
   std::vector<std::int64_t> order_;
   std::vector<std::int64_t> lengths_; ///< of the samples that are run together
   std::vector<float> x_, target_, slope_;
+  std::vector<std::vector<float>> targets_; ///< kept when they are small
   BlockTape tape_;
 };
 

@@ -186,27 +186,22 @@ Result<MethodOutput> quantize(const MethodInput& input) {
   std::vector<LearnedLinear> one;
   TRY_ASSIGN(auto linear, start_learning(input, settings.search));
   one.push_back(std::move(linear));
-  LinearLoss loss(one[0], input.feedback);
-  TRY_ASSIGN(const double start, loss.whole());
+  TRY_ASSIGN(const auto loss, LinearLoss::create(one[0], input.compute));
+  TRY_ASSIGN(const double start, loss->whole());
   if (start > 0)
-    TRY(learn(one, loss, settings, start, input.where, input.feedback));
-  keep_better(one[0], one[0].rounded, one[0].rounded_grids);
+    TRY(learn(one, *loss, settings, start, input.where, input.feedback));
+  TRY(keep_better(one[0], one[0].rounded, one[0].rounded_grids));
   return pack_learned(one[0], input.compute, input.feedback);
 }
 
 Result<void> prepare(CalibratedBlock& block) {
-  if (block.layer < 0 || block.samples() == 0)
-    return {}; // the head is learned by itself
-  const BlockLinear* first = nullptr;
-  for (const BlockLinear& linear : block.linears)
-    if (!first && linear.method == &method_signround && !linear.output)
-      first = &linear;
+  const BlockLinear* first = first_to_learn(block, method_signround);
   if (!first)
     return {};
   const Settings settings(first->planned->params);
   TRY_ASSIGN(auto linears, start_learning(block, method_signround, settings.search));
   return learn_block(block, linears, settings.batch, [&](OutputLoss& loss, double start) {
-    return learn(linears, loss, settings, start, "layer " + std::to_string(block.layer),
+    return learn(linears, loss, settings, start, "block " + std::to_string(block.layer + 1),
                  block.feedback());
   });
 }
@@ -214,15 +209,14 @@ Result<void> prepare(CalibratedBlock& block) {
 } // namespace
 
 const Method method_signround{
-    "signround",
-    "SignRound",
-    "Learns an offset for every weight's rounding and the range of every group by the signs of "
-    "slopes, so that what the whole block puts out changes least (AutoRound).",
-    params,
-    false,
-    learned_declines,
-    quantize,
-    true,
-    prepare};
+    .id = "signround",
+    .title = "SignRound",
+    .summary = "Learns an offset for every weight's rounding and the range of every group by the "
+               "signs of slopes, so that what the whole block puts out changes least (AutoRound).",
+    .params = params,
+    .declines = learned_declines,
+    .quantize = quantize,
+    .calibrated = true,
+    .prepare = prepare};
 
 } // namespace bitlathe
