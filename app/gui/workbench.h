@@ -130,6 +130,7 @@ class Workbench : public QObject {
   void message(int level, const QString& text); ///< LogLevel; for the status line and the log
 
  private:
+  Recipe calibrationRecipe();
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

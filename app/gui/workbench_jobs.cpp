@@ -76,14 +76,14 @@ void Workbench::cleanKept() {
 bool Workbench::calibrating() const { return impl_->calibrating; }
 StatisticsPtr Workbench::statistics() const { return impl_->statistics; }
 
-void Workbench::startCalibration() {
-  const auto model = impl_->checkpoint;
-  if (!model || impl_->calibrating)
-    return;
+/// The recipe with calibration text: its own, else the model's calibration.txt, else the demo's.
+Recipe Workbench::calibrationRecipe() {
   Recipe recipe = impl_->recipe;
   if (recipe.calibration_files.empty()) {
-    fs::path text = (fs::is_directory(model->path) ? model->path : model->path.parent_path()) /
-                    "calibration.txt";
+    fs::path text =
+        (fs::is_directory(impl_->checkpoint->path) ? impl_->checkpoint->path
+                                                   : impl_->checkpoint->path.parent_path()) /
+        "calibration.txt";
     if (!fs::exists(text) && !demoModelPath().isEmpty()) {
       text = fs::path(demoModelPath().toStdString()) / "calibration.txt";
       Q_EMIT message(int(LogLevel::warning),
@@ -92,6 +92,14 @@ void Workbench::startCalibration() {
     }
     recipe.calibration_files.push_back({text.string(), 1.0});
   }
+  return recipe;
+}
+
+void Workbench::startCalibration() {
+  const auto model = impl_->checkpoint;
+  if (!model || impl_->calibrating)
+    return;
+  const Recipe recipe = calibrationRecipe();
   impl_->calibrating = true;
   Q_EMIT statisticsChanged();
   impl_->engine.run<Calibrated>(
@@ -159,10 +167,18 @@ void Workbench::startQuantize() {
   const auto plan = std::make_shared<const Plan>(*impl_->plan);
   impl_->engine.run<FinishedRun>(
       QStringLiteral("quantize"), tr("Quantize %1").arg(QString::fromStdString(model->name)), this,
-      [this, model, plan, statistics = impl_->statistics, folder = impl_->freshFolder({})](
+      [this, model, plan, recipe = calibrates(*plan) ? calibrationRecipe() : plan->recipe,
+       statistics = impl_->statistics, folder = impl_->freshFolder({})](
           Feedback& feedback, Compute& compute) -> Result<FinishedRun> {
         QDir().mkpath(QFileInfo(folder).absolutePath());
         QuantizeOptions options;
+        std::vector<std::vector<std::int32_t>> samples;
+        if (calibrates(*plan)) {
+          feedback.set_step("tokenizing");
+          TRY_ASSIGN(samples, calibration_samples(*model, recipe.calibration_files, recipe.samples,
+                                                  recipe.length, recipe.calibration_seed));
+          options.samples = &samples;
+        }
         options.result_folder = folder.toStdString();
         options.statistics = statistics.get();
         // The engine joins this thread before Impl goes away, so `this` holds.
