@@ -61,6 +61,8 @@ export async function with_llama(file, context, body, more = {}) {
 }
 
 export const export_types = ['f32', 'f16', 'bf16', 'q8_0', 'q4_1', 'q4_0'];
+/// Mixes of many types, for which llama.cpp rounds activations to 8 bits.
+export const export_mixes = ['Q5_K_M', 'Q4_K_M', 'IQ4_XS', 'IQ4_NL', 'Q3_K_L', 'Q2_K', 'MXFP4_MOE'];
 /// The demo model (or `model`) as a GGUF of that type, written once by our command line.
 export function exported(type, model = demo) {
   const folder = path.join(scratch, path.basename(model), type);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // llama.cpp loads the GGUFs we write; from the f16 one it generates the tokens that we generate.
-import { check, cli, expect, export_types, exported, finish, first_difference, with_llama } from './common.mjs';
+import { check, cli, expect, export_mixes, export_types, exported, finish, first_difference, with_llama } from './common.mjs';
 import { prompts } from './texts.mjs';
 
 const new_tokens = 64;
@@ -15,7 +15,7 @@ async function greedy(model, sequence, prompt, count) {
   return out;
 }
 
-for (const type of export_types.filter((t) => t !== 'f16'))
+for (const type of [...export_types.filter((t) => t !== 'f16'), ...export_mixes])
   await check(`demo as ${type} runs in llama.cpp`, async () =>
     with_llama(exported(type), 256, async (model, sequence) => {
       const tokens = await greedy(model, sequence, model.tokenize(prompts[0], false), 16);
