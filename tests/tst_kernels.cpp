@@ -7,7 +7,9 @@
 #include "kernels/quant/int_grid.h"
 #include "support.h"
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <QtTest>
 
@@ -70,6 +72,9 @@ class TestKernels : public QObject {
   void packing();
   void dequantize();
   void lookup();
+  void float8();
+  void thresholds();
+  void tableProducts();
   void gridErrors();
   void blockEncoding();
   void blockDecoding();
@@ -295,6 +300,65 @@ void TestKernels::lookup() {
         scalar().lookup(codes.data(), n, table.data(), entries, 0.37f, want.data());
         QVERIFY2(same_bits(got, want), k->isa);
       }
+}
+
+void TestKernels::float8() {
+  std::vector<std::uint8_t> codes(256 + 13);
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    codes[i] = std::uint8_t(i);
+  for (const Kernels* k : tables_)
+    for (const bool e5m2 : {false, true})
+      for (const std::size_t first : {0u, 3u}) {
+        std::vector<float> got(codes.size() - first), want(got);
+        const auto n = std::int64_t(got.size());
+        k->decode_f8(e5m2, codes.data() + first, n, 0.0371f, got.data());
+        scalar().decode_f8(e5m2, codes.data() + first, n, 0.0371f, want.data());
+        for (std::size_t i = 0; i < got.size(); ++i)
+          QVERIFY2(got[i] == want[i] ? std::signbit(got[i]) == std::signbit(want[i])
+                                     : std::isnan(got[i]) && std::isnan(want[i]),
+                   k->isa);
+      }
+}
+
+void TestKernels::thresholds() {
+  auto x = rough(517, 6);
+  x[5] = std::numeric_limits<float>::quiet_NaN();
+  auto thresholds = test::normal_noise(40, 7);
+  std::sort(thresholds.begin(), thresholds.end());
+  for (const Kernels* k : tables_)
+    for (const int count : {1, 7, 15, 40}) {
+      thresholds[0] = x[9]; // equal is not above
+      std::vector<std::uint8_t> got(x.size()), want(x.size());
+      k->count_above(x.data(), 517, thresholds.data(), count, got.data());
+      scalar().count_above(x.data(), 517, thresholds.data(), count, want.data());
+      QVERIFY2(got == want, k->isa);
+    }
+}
+
+void TestKernels::tableProducts() {
+  std::mt19937 random(8);
+  const auto table = test::normal_noise(16, 9);
+  using Shape = std::pair<std::int64_t, std::int64_t>;
+  for (const Kernels* k : tables_)
+    for (const auto& [n, group] :
+         {Shape{64, 64}, {256, 32}, {419, 419}, {4096, 4096}, {96, 48}, {7, 7}}) {
+      std::vector<std::uint8_t> codes(std::size_t((n + 7) / 8 * 4));
+      for (auto& code : codes)
+        code = std::uint8_t(random());
+      const auto x = test::normal_noise(std::size_t(n), 10);
+      const auto scales = test::normal_noise(std::size_t((n + group - 1) / group), 11);
+      double want = 0, size = 0;
+      for (std::int64_t i = 0; i < n; ++i) {
+        const int code = codes[std::size_t(i / 2)] >> (i % 2 * 4) & 15;
+        const double term = double(table[std::size_t(code)]) * double(x[std::size_t(i)]) *
+                            double(scales[std::size_t(i / group)]);
+        want += term;
+        size += std::fabs(term);
+      }
+      const float got =
+          k->gemv_table4(codes.data(), x.data(), n, group, table.data(), scales.data());
+      QVERIFY2(std::fabs(double(got) - want) <= 2e-6 * size, k->isa);
+    }
 }
 
 void TestKernels::gridErrors() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Every observer against a slow calculation of its own, on values, on counted values and on
 // histograms.
+#include "core/eval/observer_view.h"
 #include "core/observers/histogram.h"
 #include "kernels/num/float16.h"
 #include "kernels/num/float8.h"
@@ -247,6 +248,69 @@ class TestObservers : public QObject {
     QCOMPARE(observe_histogram(observer("mse"), {}, 0, 0, {}).hi, 0.0f);
     const std::vector<std::uint64_t> empty(16);
     QCOMPARE(observe_histogram(observer("percentile"), empty, -1, 1, {}).hi, 0.0f);
+  }
+
+  /// Measured errors beside the theory, and the reason where they part.
+  void theory() {
+    const auto cpu = make_cpu_compute();
+    QVERIFY(cpu.ok());
+    Feedback feedback;
+    const std::int64_t rows = 32, cols = 512;
+    const auto views_of = [&](const std::vector<float>& values, const char* id) {
+      const FloatView w{FloatType::f32, rows, cols, std::as_bytes(std::span(values))};
+      auto views = compare_observers(w, *parse_scheme(id), {}, **cpu, feedback);
+      return views.ok() ? std::move(*views) : std::vector<ObserverView>();
+    };
+    const auto find = [](const std::vector<ObserverView>& views, const char* id) {
+      return *std::find_if(views.begin(), views.end(),
+                           [id](const ObserverView& v) { return v.observer == id; });
+    };
+    const auto noise = test::normal_noise(std::size_t(rows * cols), 51, 0.02f);
+    const auto fine = views_of(noise, "int8-tensor-sym-sf32");
+    QCOMPARE(fine.size(), all_observers().size());
+    const ObserverView minmax = find(fine, "minmax");
+    QVERIFY(std::fabs(10 * std::log10(minmax.mse / minmax.theory_mse)) < 0.1);
+    QVERIFY(std::fabs(minmax.sqnr_db - minmax.theory_db) < 0.15);
+    QVERIFY2(minmax.remark.empty(), minmax.remark.c_str());
+    QCOMPARE(minmax.codes.size(), std::size_t(256));
+    QCOMPARE(minmax.clipped, 0.0);
+    // The formula, with the numbers of this weight.
+    float absmax = 0;
+    double power = 0;
+    for (const float v : noise) {
+      absmax = std::max(absmax, std::fabs(v));
+      power += double(v) * double(v) / double(noise.size());
+    }
+    QVERIFY(std::fabs(minmax.theory_db -
+                      (6.02 * 8 + 4.77 - 20 * std::log10(double(absmax) / std::sqrt(power)))) <
+            0.1);
+
+    const ObserverView clipped =
+        find(views_of(heavy(noise.size(), 52), "int8-tensor-sym"), "percentile");
+    QVERIFY(clipped.clipped > 0.0005 && clipped.clipped < 0.0015);
+    QVERIFY2(clipped.remark.find("clipping") == 0, clipped.remark.c_str());
+
+    const ObserverView coarse =
+        find(views_of(heavy(noise.size(), 53), "int2-tensor-sym"), "minmax");
+    QVERIFY2(coarse.remark.find("too few levels") == 0, coarse.remark.c_str());
+
+    auto sparse = noise;
+    for (std::size_t i = 0; i < sparse.size(); ++i)
+      if (i % 3 != 0)
+        sparse[i] = 0;
+    const ObserverView zeros = find(views_of(sparse, "int8-channel-sym"), "minmax");
+    QVERIFY(std::fabs(zeros.zeros - 2.0 / 3) < 0.001);
+    QVERIFY2(zeros.remark.find("66.7 % of the values are 0") == 0, zeros.remark.c_str());
+
+    for (const char* id : {"int4-g128-asym", "int3-channel-sym", "f8_e4m3-b128x128"}) {
+      const auto views = views_of(noise, id);
+      QVERIFY2(views.size() == all_observers().size(), id);
+      for (const ObserverView& view : views) {
+        QVERIFY2(view.mse > 0 && view.lo < 0 && view.hi > 0 && !view.codes.empty(), id);
+        QVERIFY2(view.mse >= find(views, "mse").mse * 0.999, view.observer.c_str());
+      }
+    }
+    QVERIFY(views_of(noise, "nf4-b64").empty()); // observers have no say
   }
 
   void activations() {

@@ -4,6 +4,8 @@
 #include "app/cli/verb.h"
 
 #include "core/job/memory.h"
+#include "core/methods/method.h"
+#include "core/observers/observer.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -58,12 +60,32 @@ void print_options(std::ostream& out, std::span<const VerbOption> options) {
   }
 }
 
+/// What --scheme, --method, --param and --observer take, from the tables that make them.
+void print_choices(std::ostream& out) {
+  out << "\nSchemes:\n";
+  for (const SchemeFamily* family : all_scheme_families())
+    out << "  " << family->grammar << "\n      " << family->summary << '\n';
+  out << "\nMethods and their parameters:\n";
+  for (const Method* method : all_methods()) {
+    out << "  " << method->id << "  " << method->summary << '\n';
+    for (const MethodParam& param : method->params)
+      out << "      " << method->id << '.' << param.key << '=' << param.standard << "  "
+          << param.summary << '\n';
+  }
+  out << "\nObservers:\n";
+  for (const Observer* observer : all_observers())
+    out << "  " << observer->id << "  " << observer->summary << '\n';
+}
+
 void print_help(const Verb& verb, std::ostream& out) {
   out << "usage: bitlathe-cli " << verb.id << ' ' << verb.arguments << "\n\n"
       << verb.summary << "\n\n";
   print_options(out, verb.options);
   out << '\n';
   print_options(out, common_options);
+  if (std::any_of(verb.options.begin(), verb.options.end(),
+                  [](const VerbOption& option) { return option.name == "scheme"; }))
+    print_choices(out);
 }
 
 const VerbOption* find_option(const Verb& verb, const QString& word) {

@@ -98,6 +98,8 @@ Result<void> compare_weights(const std::string& name, const QTensor& wanted_as_s
       return mismatch(name, "its scales differ");
     if (!same_bytes(wanted.zeros, written.zeros))
       return mismatch(name, "its zero points differ");
+    if (!same_bytes(wanted.nested, written.nested))
+      return mismatch(name, "the scales of its scales differ");
     return {};
   }
   if (const auto row = first_difference(wanted, written); row >= 0)

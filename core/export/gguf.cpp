@@ -67,7 +67,7 @@ Holding holding(const Scheme& scheme, const Module& module) {
                 : "GGUF holds int4 and int8 only symmetric, in groups that are multiples "
                   "of 32, with f16 scales"};
   }
-  return {{}, "q8_0", "GGUF has no such type"};
+  return {{}, !whole_blocks ? "f16" : scheme.bits > 4 ? "q8_0" : "q4_0", "GGUF has no such type"};
 }
 
 /// Rows without whole blocks: what llama-quantize does.

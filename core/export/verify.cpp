@@ -45,7 +45,7 @@ void check_structure(const Checkpoint& model, VerifyReport& report) {
       continue;
     const auto expected = weight.scheme.family->bytes(weight.scheme, weight.rows, weight.cols);
     if (weight.codes.size() != expected.codes || weight.scales.size() != expected.scales ||
-        weight.zeros.size() != expected.zeros)
+        weight.zeros.size() != expected.zeros || weight.nested.size() != expected.nested)
       sizes.add(module.name + " does not have the bytes that " + weight.scheme.id + " needs");
   }
   report.checks.push_back(sizes.check("sizes", "codes, scales and zero points have the size their "

@@ -25,7 +25,7 @@ std::string declines(const Scheme& scheme) {
   if (scheme.family->id == "ggml" && !has_block_encoder(scheme.id))
     return scheme.id + " can be read and run, but there is no encoder for it";
   if (scheme.family->id == "codebook")
-    return "a codebook has to be found first; use lloyd-max";
+    return "a codebook has to be found before anything is rounded to it, which lloyd-max does";
   return {};
 }
 

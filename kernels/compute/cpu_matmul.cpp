@@ -3,6 +3,7 @@
 
 #include "kernels/base/parallel.h"
 #include "kernels/compute/cpu_scratch.h"
+#include "kernels/layouts/blockwise.h"
 
 #include <algorithm>
 #include <cmath>
@@ -59,6 +60,29 @@ struct RowGrid {
   }
 };
 
+/// What the codes of four bits of one row stand for: layouts "nf4" and "fp4" whose blocks end with
+/// the rows, and "codebook".
+struct Table4Row {
+  float table[16];
+  std::vector<float> scales;
+
+  void read(const Kernels& k, const MatrixView& w, std::int64_t row) {
+    if (w.layout->id == "codebook") {
+      const std::int64_t first = w.per_tensor ? 0 : (w.row_origin + row) * 16;
+      k.to_f32(int(w.float_type), w.scales.data() + first * std::int64_t(float_size(w.float_type)),
+               16, table);
+      scales.assign(1, 1.0f);
+      return;
+    }
+    const auto& values = w.layout->id == "nf4" ? nf4_values : fp4_values;
+    std::copy(values.begin(), values.end(), table);
+    const std::int64_t blocks = w.cols / w.group;
+    scales.resize(std::size_t(blocks));
+    for (std::int64_t b = 0; b < blocks; ++b)
+      scales[std::size_t(b)] = block_scale(w, (w.row_origin + row) * blocks + b);
+  }
+};
+
 /// One token: calls dot(row) for every row.
 template <class Make>
 void each_row(const MatrixView& w, std::int64_t values_per_row, float* y, Make make_dot) {
@@ -105,6 +129,15 @@ void one_token(const Kernels& k, const MatrixView& w, const float* x, float* y) 
       return [&, grid = RowGrid()](std::int64_t r) mutable {
         grid.read(k, w, r);
         return k.gemv_int8(w.row(r), x, cols, group, grid.scales.data(), grid.zeros);
+      };
+    });
+  const bool blockwise = id == "nf4" || id == "fp4";
+  if ((blockwise && cols % w.group == 0) || (id == "codebook" && w.bits == 4))
+    return each_row(w, cols, y, [&] {
+      return [&, row = Table4Row()](std::int64_t r) mutable {
+        row.read(k, w, r);
+        return k.gemv_table4(w.row(r), x, cols, blockwise ? w.group : cols, row.table,
+                             row.scales.data());
       };
     });
   if (w.layout->block > 0)

@@ -24,6 +24,11 @@ void unpack(const std::uint8_t* row, std::int64_t row_bytes, int bits, std::int6
 void dequantize(const std::uint8_t* codes, std::int64_t n, float scale, int zero, float* out);
 void lookup(const std::uint8_t* codes, std::int64_t n, const float* table, int entries, float scale,
             float* out);
+void count_above(const float* x, std::int64_t n, const float* thresholds, int count,
+                 std::uint8_t* codes);
+void decode_f8(bool e5m2, const std::uint8_t* codes, std::int64_t n, float scale, float* out);
+float gemv_table4(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
+                  const float* table, const float* scales);
 void grid_errors(const float* x, const float* weight, std::int64_t n, const float* scale,
                  const float* inverse, const std::int32_t* zero, int bits, std::int64_t k,
                  double* out);

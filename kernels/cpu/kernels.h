@@ -78,6 +78,11 @@ struct Kernels {
   /// out = table[code] * scale, for tables of 2 to 256 entries; codes are below `entries`.
   void (*lookup)(const std::uint8_t* codes, std::int64_t n, const float* table, int entries,
                  float scale, float* out);
+  /// codes[i] = number of thresholds that x[i] is above; NaN gives 0.
+  void (*count_above)(const float* x, std::int64_t n, const float* thresholds, int count,
+                      std::uint8_t* codes);
+  /// out = value * scale of floats of eight bits: E5M2 or E4M3 (kernels/num/float8.h).
+  void (*decode_f8)(bool e5m2, const std::uint8_t* codes, std::int64_t n, float scale, float* out);
   /// For each of `k` grids (a multiple of 16) the sum in column order of
   /// weight * (x - decode(encode(x)))^2: the difference in f32, everything after it in f64.
   /// `weight` may be null.
@@ -106,6 +111,9 @@ struct Kernels {
   float (*gemv_float)(int type, const void* w, const float* x, std::int64_t n);
   float (*gemv_int8)(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
                      const float* scales, const std::uint8_t* zeros);
+  /// Codes of four bits that name entries of a table; one scale per group.
+  float (*gemv_table4)(const std::uint8_t* codes, const float* x, std::int64_t n,
+                       std::int64_t group, const float* table, const float* scales);
   float (*gemv_q8_0)(const std::uint8_t* blocks, const float* x, std::int64_t n);
   /// x as nibbles come out of bytes: for every 32 columns those of the 16 low nibbles, then those
   /// of the high ones divided by 16 (exact: they meet codes that are 16 times too large); padded
@@ -148,9 +156,9 @@ struct Kernels {
   // Factorizations.
   /// w[rows][n] -= e[rows][k] u[k][n], given the distances between rows; for every element in the
   /// order of k, nothing fused.
-  void (*subtract_product)(double* w, std::int64_t w_stride, const double* e,
-                           std::int64_t e_stride, const double* u, std::int64_t u_stride,
-                           std::int64_t rows, std::int64_t k, std::int64_t n);
+  void (*subtract_product)(double* w, std::int64_t w_stride, const double* e, std::int64_t e_stride,
+                           const double* u, std::int64_t u_stride, std::int64_t rows,
+                           std::int64_t k, std::int64_t n);
 };
 
 } // namespace bitlathe::cpu

@@ -4,6 +4,7 @@
 #include "kernels/cpu/encoders.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/num/float16.h"
+#include "kernels/num/float8.h"
 
 #include <cmath>
 #include <cstring>
@@ -165,6 +166,33 @@ void lookup(const std::uint8_t* codes, std::int64_t n, const float* table, int, 
             float* out) {
   for (std::int64_t i = 0; i < n; ++i)
     out[i] = table[codes[i]] * scale;
+}
+
+void count_above(const float* x, std::int64_t n, const float* thresholds, int count,
+                 std::uint8_t* codes) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    int code = 0;
+    for (int t = 0; t < count; ++t)
+      code += x[i] > thresholds[t];
+    codes[i] = std::uint8_t(code);
+  }
+}
+
+void decode_f8(bool e5m2, const std::uint8_t* codes, std::int64_t n, float scale, float* out) {
+  for (std::int64_t i = 0; i < n; ++i)
+    out[i] = (e5m2 ? f8_e5m2_to_f32(codes[i]) : f8_e4m3_to_f32(codes[i])) * scale;
+}
+
+float gemv_table4(const std::uint8_t* codes, const float* x, std::int64_t n, std::int64_t group,
+                  const float* table, const float* scales) {
+  float sum = 0;
+  for (std::int64_t begin = 0; begin < n; begin += group) {
+    float part = 0;
+    for (std::int64_t i = begin; i < n && i < begin + group; ++i)
+      part += table[codes[i / 2] >> (i % 2 * 4) & 15] * x[i];
+    sum += part * scales[begin / group];
+  }
+  return sum;
 }
 
 void grid_errors(const float* x, const float* weight, std::int64_t n, const float* scale,
@@ -471,6 +499,8 @@ const Kernels kernels{
     .unpack = unpack,
     .dequantize = dequantize,
     .lookup = lookup,
+    .count_above = count_above,
+    .decode_f8 = decode_f8,
     .grid_errors = grid_errors,
     .q8_0 = {decode_q8_0, nullptr, encode_q8_0},
     .q4_0 = {decode_q4_0, nullptr, encode_q4_0},
@@ -495,6 +525,7 @@ const Kernels kernels{
     .weighted_sum = weighted_sum,
     .gemv_float = gemv_float,
     .gemv_int8 = gemv_int8,
+    .gemv_table4 = gemv_table4,
     .gemv_q8_0 = gemv_q8_0,
     .gemv_int4 = gemv_int4,
     .gemv_q4_0 = gemv_q4_0,

@@ -56,6 +56,7 @@ BITLATHE_INLINE I operator|(I a, I b) { return {_mm512_or_si512(a.v, b.v)}; }
 BITLATHE_INLINE I lanes_u8(__m128i x) { return {_mm512_cvtepu8_epi32(x)}; }
 BITLATHE_INLINE I lanes_i8(__m128i x) { return {_mm512_cvtepi8_epi32(x)}; }
 BITLATHE_INLINE F as_f(I a) { return {_mm512_castsi512_ps(a.v)}; }
+BITLATHE_INLINE I as_i(F a) { return {_mm512_castps_si512(a.v)}; }
 BITLATHE_INLINE I load_i(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
 BITLATHE_INLINE void store_i(std::int32_t* p, I a) { _mm512_storeu_si512(p, a.v); }
 /// b where the mask bit is set, else a.
@@ -168,6 +169,7 @@ BITLATHE_INLINE I lanes_i8(__m128i x) {
   return {_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_srli_si128(x, 8))};
 }
 BITLATHE_INLINE F as_f(I x) { return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
+BITLATHE_INLINE I as_i(F x) { return {_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}; }
 BITLATHE_INLINE I load_i(const std::int32_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};

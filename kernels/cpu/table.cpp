@@ -20,6 +20,8 @@ const Kernels kernels{
     .unpack = unpack,
     .dequantize = dequantize,
     .lookup = lookup,
+    .count_above = count_above,
+    .decode_f8 = decode_f8,
     .grid_errors = grid_errors,
     .q8_0 = {decode_q8_0, nullptr, encode_q8_0}, // products: gemv_q8_0, gemv_q4_0
     .q4_0 = {decode_q4_0, nullptr, encode_q4_0},
@@ -44,6 +46,7 @@ const Kernels kernels{
     .weighted_sum = weighted_sum,
     .gemv_float = gemv_float,
     .gemv_int8 = gemv_int8,
+    .gemv_table4 = gemv_table4,
     .gemv_q8_0 = gemv_q8_0,
     .gemv_int4 = gemv_int4,
     .gemv_q4_0 = gemv_q4_0,

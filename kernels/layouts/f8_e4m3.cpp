@@ -5,6 +5,6 @@
 namespace bitlathe {
 
 extern const Layout layout_f8_e4m3;
-const Layout layout_f8_e4m3 = float8_layout<f8_e4m3_to_f32>("f8_e4m3");
+const Layout layout_f8_e4m3 = float8_layout<false>("f8_e4m3");
 
 } // namespace bitlathe

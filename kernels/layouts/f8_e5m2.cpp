@@ -5,6 +5,6 @@
 namespace bitlathe {
 
 extern const Layout layout_f8_e5m2;
-const Layout layout_f8_e5m2 = float8_layout<f8_e5m2_to_f32>("f8_e5m2");
+const Layout layout_f8_e5m2 = float8_layout<true>("f8_e5m2");
 
 } // namespace bitlathe

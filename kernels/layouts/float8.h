@@ -5,24 +5,11 @@
 #pragma once
 
 #include "kernels/layouts/table.h"
-#include "kernels/num/float8.h"
-
-#include <array>
 
 namespace bitlathe {
 
-template <float (*to_f32)(std::uint8_t)> struct Float8 {
+template <bool e5m2> struct Float8 {
   static std::int64_t row_bytes(const MatrixView& m) { return m.cols; }
-
-  static const std::array<float, 256>& values() {
-    static const std::array<float, 256> table = [] {
-      std::array<float, 256> out{};
-      for (std::size_t code = 0; code < out.size(); ++code)
-        out[code] = to_f32(std::uint8_t(code));
-      return out;
-    }();
-    return table;
-  }
 
   static void decode(const MatrixView& m, std::int64_t row, std::int64_t col, std::int64_t count,
                      float* out) {
@@ -33,8 +20,7 @@ template <float (*to_f32)(std::uint8_t)> struct Float8 {
       const std::int64_t tile = m.group > 0 ? col / m.group : 0;
       const std::int64_t n = m.group > 0 ? std::min(count, (tile + 1) * m.group - col) : count;
       const std::int64_t at = m.per_tensor ? 0 : first + tile;
-      kernels.lookup(codes + col, n, values().data(), 256,
-                     load_float(m.float_type, m.scales.data(), at), out);
+      kernels.decode_f8(e5m2, codes + col, n, load_float(m.float_type, m.scales.data(), at), out);
       out += n;
       col += n;
       count -= n;
@@ -42,9 +28,9 @@ template <float (*to_f32)(std::uint8_t)> struct Float8 {
   }
 };
 
-/// For `const Layout layout_NAME = float8_layout<to_f32>("NAME");`
-template <float (*to_f32)(std::uint8_t)> constexpr Layout float8_layout(std::string_view id) {
-  return {id, Float8<to_f32>::row_bytes, Float8<to_f32>::decode, 0, 0, nullptr, nullptr, true};
+/// For `const Layout layout_NAME = float8_layout<e5m2>("NAME");`
+template <bool e5m2> constexpr Layout float8_layout(std::string_view id) {
+  return {id, Float8<e5m2>::row_bytes, Float8<e5m2>::decode, 0, 0, nullptr, nullptr, true};
 }
 
 } // namespace bitlathe

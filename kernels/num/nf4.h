@@ -60,21 +60,6 @@ constexpr std::array<float, 7> fp4_thresholds = {0.00260417f, 0.0859375f, 0.2083
 /// Codes of the magnitudes of FP4 in ascending order.
 constexpr std::array<std::uint8_t, 8> fp4_ascending = {0, 1, 6, 7, 4, 5, 2, 3};
 
-/// Of x in -1 .. 1. NaN gives 0.
-inline std::uint8_t nf4_code(float x) {
-  int code = 0;
-  for (const float threshold : nf4_thresholds)
-    code += x > threshold;
-  return std::uint8_t(code);
-}
-inline std::uint8_t fp4_code(float x) {
-  const float magnitude = x < 0 ? -x : x;
-  int place = 0;
-  for (const float threshold : fp4_thresholds)
-    place += magnitude > threshold;
-  return std::uint8_t(fp4_ascending[std::size_t(place)] | (x < 0 ? 8 : 0));
-}
-
 namespace nf4_detail {
 /// For i in 0 .. 6, [0.1, 1] cut into 2^i parts: their middles times 10^(i - 6), ascending. The
 /// bits are those that 32-bit arithmetic gives for them.

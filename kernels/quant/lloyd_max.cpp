@@ -154,7 +154,7 @@ std::vector<double> cube_root_shares(const WeightedValues& all, int entries) {
 }
 
 constexpr int most_optimal = 32; ///< entries of codebooks that are worth the search below
-constexpr std::size_t most_runs = 512;
+constexpr std::size_t most_runs = 256;
 
 /// Cuts that leave at most most_runs runs of values: half by equal mass, half by equal steps, so
 /// that both the bulk and the tails are cut finely. Every value its own run when there are few.
@@ -308,12 +308,12 @@ std::vector<float> lloyd_max(const WeightedValues& all, int entries, FloatType s
     return codebook;
   }
   const Sums sums(all);
-  std::vector<std::vector<double>> starts = {
-      cube_root_shares(all, entries),
-      equal_steps(double(all.values.front()), double(all.values.back()), entries)};
-  if (entries <= most_optimal)
-    if (const Cells cuts = runs_of(sums, all); cuts.size() > std::size_t(entries))
-      starts.push_back(BestCells(sums, cuts, entries).means());
+  std::vector<std::vector<double>> starts = {cube_root_shares(all, entries)};
+  if (const Cells cuts = entries <= most_optimal ? runs_of(sums, all) : Cells();
+      cuts.size() > std::size_t(entries))
+    starts.push_back(BestCells(sums, cuts, entries).means());
+  else
+    starts.push_back(equal_steps(double(all.values.front()), double(all.values.back()), entries));
   Cells best;
   for (auto& start : starts)
     if (const Cells cells = settle(sums, std::move(start));

@@ -20,9 +20,9 @@ struct WeightedValues {
 WeightedValues weighted_values(std::span<const float> values, std::span<const double> weights);
 
 /// `entries` ascending values, rounded to `stored`; with fewer distinct values the last is
-/// repeated. Tried starts: equal shares of the cube root of the density, equal steps, and up to 32
-/// entries the optimum over runs of values (single values when there are no more than 512). The
-/// best result is kept. When it is settled, entries are the rounded means of their values.
+/// repeated. Tried starts: equal shares of the cube root of the density, and up to 32 entries the
+/// optimum over runs of values (single values when there are no more than 256), else equal steps.
+/// The better result is kept; its entries are the rounded means of their values.
 std::vector<float> lloyd_max(const WeightedValues& values, int entries, FloatType stored);
 
 /// Boundaries between the entries of an ascending codebook: x > out[i] is nearer to entry i + 1.

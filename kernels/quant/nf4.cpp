@@ -59,13 +59,27 @@ int place_between(const std::array<float, count>& values, float x, const Dither&
   return lower + dither.up(double(*(above - 1)), double(x), double(*above), row, col);
 }
 
-std::uint8_t code_of(bool fp4, float x, const Dither& dither, std::int64_t row, std::int64_t col) {
-  if (!dither.on())
-    return fp4 ? fp4_code(x) : nf4_code(x);
-  if (!fp4)
-    return std::uint8_t(place_between(nf4_values, x, dither, row, col));
-  const int place = place_between(fp4_magnitudes, std::fabs(x), dither, row, col);
-  return std::uint8_t(fp4_ascending[std::size_t(place)] | (x < 0 ? 8 : 0));
+void code_row(bool fp4, std::span<const float> x, const Dither& dither, std::int64_t row,
+              std::span<std::uint8_t> codes) {
+  const auto n = std::int64_t(x.size());
+  std::vector<float> magnitudes;
+  if (fp4)
+    for (const float value : x)
+      magnitudes.push_back(std::fabs(value));
+  if (dither.on())
+    for (std::int64_t i = 0; i < n; ++i)
+      codes[std::size_t(i)] = std::uint8_t(
+          fp4 ? place_between(fp4_magnitudes, magnitudes[std::size_t(i)], dither, row, i)
+              : place_between(nf4_values, x[std::size_t(i)], dither, row, i));
+  else if (fp4)
+    active_cpu_kernels().count_above(magnitudes.data(), n, fp4_thresholds.data(),
+                                     int(fp4_thresholds.size()), codes.data());
+  else
+    active_cpu_kernels().count_above(x.data(), n, nf4_thresholds.data(), int(nf4_thresholds.size()),
+                                     codes.data());
+  if (fp4) // from places among the magnitudes
+    for (std::size_t i = 0; i < x.size(); ++i)
+      codes[i] = std::uint8_t(fp4_ascending[codes[i]] | (x[i] < 0 ? 8 : 0));
 }
 
 /// Codes of the scales themselves: bytes of the dynamic map after the mean is taken off.
@@ -110,6 +124,7 @@ Result<void> quantize_blockwise(const FloatView& w, const BlockwiseSpec& spec, c
   const std::int64_t row_bytes = int_row_bytes(w.cols, 4);
   return each_row_of(w, feedback, [&](std::int64_t r, const float* values) {
     std::vector<std::uint8_t> row(std::size_t(w.cols));
+    std::vector<float> scaled(row.size());
     for (std::int64_t c = 0; c < w.cols;) {
       const std::int64_t block = (r * w.cols + c) / spec.block;
       const std::int64_t end = std::min(w.cols, (block + 1) * spec.block - r * w.cols);
@@ -117,9 +132,10 @@ Result<void> quantize_blockwise(const FloatView& w, const BlockwiseSpec& spec, c
       const bool divide = !std::isfinite(inverse); // zeros, and magnitudes near the smallest
       for (; c < end; ++c) {
         const float x = scale == 0 ? 0.0f : divide ? values[c] / scale : values[c] * inverse;
-        row[std::size_t(c)] = code_of(spec.fp4, std::clamp(x, -1.0f, 1.0f), dither, r, c);
+        scaled[std::size_t(c)] = std::clamp(x, -1.0f, 1.0f);
       }
     }
+    code_row(spec.fp4, scaled, dither, r, row);
     active_cpu_kernels().pack(row.data(), w.cols, 4,
                               reinterpret_cast<std::uint8_t*>(codes.data()) + r * row_bytes);
   });

@@ -5,25 +5,27 @@
 #include "kernels/cpu/kernels.h"
 
 #include <algorithm>
-#include <numeric>
+#include <vector>
 
 namespace bitlathe {
 
 float ternary_scale(std::span<const float> values, std::span<const float> weight) {
   // Whichever the scale, the values coded as 1 or -1 are the largest ones. For the k largest the
   // best scale is their mean magnitude m, and it takes k * m^2 off the error.
-  std::vector<std::uint32_t> order(values.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    const float x = std::fabs(values[a]), y = std::fabs(values[b]);
-    return x != y ? x > y : a < b;
+  struct Value {
+    float magnitude, weight;
+  };
+  std::vector<Value> sorted(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i)
+    sorted[i] = {std::fabs(values[i]), weight.empty() ? 1.0f : weight[i]};
+  std::sort(sorted.begin(), sorted.end(), [](const Value& a, const Value& b) {
+    return a.magnitude != b.magnitude ? a.magnitude > b.magnitude : a.weight > b.weight;
   });
   double mass = 0, sum = 0, best = 0, scale = 0;
-  for (const std::uint32_t i : order) {
-    const double share = weight.empty() ? 1 : double(weight[i]);
-    mass += share;
-    sum += share * double(std::fabs(values[i]));
-    if (mass > 0 && sum * sum / mass > best) {
+  for (const Value& value : sorted) {
+    mass += double(value.weight);
+    sum += double(value.weight) * double(value.magnitude);
+    if (mass > 0 && sum * sum > best * mass) {
       best = sum * sum / mass;
       scale = sum / mass;
     }

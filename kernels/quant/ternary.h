@@ -7,8 +7,8 @@
 namespace bitlathe {
 
 /// The scale that brings the least sum of (weighted) squared errors when every value goes to the
-/// nearest of -s, 0, s. BitNet b1.58 takes the mean magnitude instead, for weights trained to it;
-/// for those both are the same. `weight` is empty or has an entry per value. 0 when all values are.
+/// nearest of -s, 0, s; BitNet b1.58's mean magnitude, made for training, is never better. `weight`
+/// is empty or has an entry per value. 0 when all values are.
 float ternary_scale(std::span<const float> values, std::span<const float> weight);
 
 /// Codes in layout "int" with two bits, symmetric; `scales` [rows][groups], as stored.
