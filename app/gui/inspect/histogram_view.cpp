@@ -93,6 +93,11 @@ void HistogramView::setClip(std::optional<std::pair<double, double>> clip) {
   update();
 }
 
+void HistogramView::setMarks(std::vector<Mark> marks) {
+  marks_ = std::move(marks);
+  update();
+}
+
 void HistogramView::setLogScale(bool on) {
   log_ = on;
   update();
@@ -246,6 +251,26 @@ void HistogramView::drawCodes(QPainter& painter) {
       painter.drawLine(QPointF(toX(at), area.top()), QPointF(toX(at), area.bottom()));
 }
 
+void HistogramView::drawMarks(QPainter& painter) {
+  const QRectF area = plotArea();
+  painter.setFont(smallFont());
+  const QFontMetricsF metrics(smallFont());
+  double line = area.top() + metrics.ascent();
+  for (const Mark& mark : marks_) {
+    painter.setPen(QPen(theme().second, 1.0, Qt::DotLine));
+    for (const double at : {mark.lo, mark.hi})
+      if (at >= lo_ && at <= hi_)
+        painter.drawLine(QPointF(toX(at), line - metrics.ascent()),
+                         QPointF(toX(at), area.bottom()));
+    // At the upper end where it can be seen, one below the other.
+    const double x = std::clamp(toX(std::clamp(mark.hi, lo_, hi_)), area.left(), area.right());
+    const double width = metrics.horizontalAdvance(mark.name) + 6;
+    painter.setPen(theme().second);
+    painter.drawText(QPointF(x + width > area.right() ? x - width : x + 3, line), mark.name);
+    line += metrics.height();
+  }
+}
+
 void HistogramView::drawHover(QPainter& painter) {
   const QRectF area = plotArea();
   if (brush_from_) {
@@ -329,6 +354,7 @@ void HistogramView::paintEvent(QPaintEvent*) {
   if (second_)
     drawSeries(painter, *second_, theme().second, true);
   drawCodes(painter);
+  drawMarks(painter);
   drawHover(painter);
   drawLegend(painter);
   const QRectF area = plotArea();

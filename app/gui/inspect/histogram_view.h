@@ -30,6 +30,12 @@ class HistogramView : public QWidget {
   void setWhole(double lo, double hi);     ///< also resets the view
   void setCodes(std::vector<float> codes); ///< what the codes of one group can express
   void setClip(std::optional<std::pair<double, double>> clip);
+  /// Ranges to compare, each with a name: thin lines with the name at the upper end.
+  struct Mark {
+    QString name;
+    double lo = 0, hi = 0;
+  };
+  void setMarks(std::vector<Mark> marks);
   void setLogScale(bool on);
   bool logScale() const { return log_; }
   double low() const { return lo_; }
@@ -63,6 +69,7 @@ class HistogramView : public QWidget {
   void drawSeries(QPainter& painter, const Histogram& histogram, const QColor& color, bool outline);
   void drawAxes(QPainter& painter);
   void drawCodes(QPainter& painter);
+  void drawMarks(QPainter& painter);
   void drawHover(QPainter& painter);
   void drawLegend(QPainter& painter);
   void zoomAround(double value, double factor);
@@ -79,6 +86,7 @@ class HistogramView : public QWidget {
   QString problem_;
   std::vector<float> codes_; ///< sorted
   std::optional<std::pair<double, double>> clip_;
+  std::vector<Mark> marks_;
   bool log_ = true;
   double whole_lo_ = -1, whole_hi_ = 1, lo_ = -1, hi_ = 1;
   std::optional<double> hover_;

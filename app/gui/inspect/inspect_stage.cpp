@@ -6,6 +6,7 @@
 #include "app/gui/inspect/coarse.h"
 #include "app/gui/inspect/heat_view.h"
 #include "app/gui/inspect/histogram_view.h"
+#include "app/gui/inspect/observer_panel.h"
 #include "app/gui/inspect/second_errors.h"
 #include "app/gui/inspect/tensor_lookup.h"
 #include "app/gui/theme.h"
@@ -168,7 +169,15 @@ void InspectStage::buildWeights() {
   weights_card_->setReadoutBelow();
   weights_ = new HistogramView(weights_card_);
   weights_->setToolTip(tr("Wheel zooms, dragging selects a range, a double click shows all"));
-  weights_card_->addBody(weights_);
+  auto* halves = new QSplitter(Qt::Vertical, weights_card_);
+  halves->setChildrenCollapsible(false);
+  halves->addWidget(weights_);
+  observers_ = new ObserverPanel(workbench_, halves);
+  observers_->hide();
+  halves->addWidget(observers_);
+  halves->setStretchFactor(0, 1);
+  weights_card_->addBody(halves);
+  connect(observers_, &ObserverPanel::changed, this, &InspectStage::showCodes);
 
   code_choice_ = new QWidget(weights_card_);
   auto* row = new QHBoxLayout(code_choice_);
@@ -191,6 +200,17 @@ void InspectStage::buildWeights() {
   row->addWidget(code_row_);
   row->addWidget(code_group_);
   weights_card_->addTool(code_choice_);
+  auto* compare = chip(tr("observers"),
+                       tr("What each observer would choose for this weight: clip and code lines, "
+                          "measured error, theory"),
+                       weights_card_);
+  compare->setObjectName(QStringLiteral("inspect-observers"));
+  connect(compare, &QPushButton::toggled, this, [this](bool on) {
+    observers_->setVisible(on);
+    observers_->showModule(on ? shown_ : QString());
+    showCodes();
+  });
+  weights_card_->addTool(compare);
   auto* log = chip(tr("log"), tr("Logarithmic counts: makes the rare values in the tails visible"),
                    weights_card_);
   log->setChecked(true);
@@ -367,6 +387,9 @@ void InspectStage::showModule() {
   weights_->setProblem({});
   if (!same) {
     weights_->clear();
+    stored_codes_.clear();
+    if (!observers_->isHidden())
+      observers_->showModule(shown_);
     heat_->setMatrix(current->weight.rows, current->weight.cols);
     weights_note_ = tr("%1 values").arg(formatCount(double(current->parameters())));
     showNote();
@@ -442,16 +465,27 @@ void InspectStage::countWeights() {
         weights_->setLegend(legend);
         weights_->setData(std::move(original), std::move(stored_counts), std::move(second));
         showNote();
-        std::optional<std::pair<double, double>> clip;
-        if (!counted->codes.empty()) {
-          const auto [low, high] =
-              std::minmax_element(counted->codes.begin(), counted->codes.end());
-          clip.emplace(double(*low), double(*high));
-        }
-        weights_->setCodes(std::move(counted->codes));
-        weights_->setClip(clip);
+        stored_codes_ = std::move(counted->codes);
+        showCodes();
       },
       false);
+}
+
+void InspectStage::showCodes() {
+  const ObserverView* chosen = observers_->isHidden() ? nullptr : observers_->chosen();
+  std::vector<HistogramView::Mark> marks;
+  if (!observers_->isHidden())
+    for (const ObserverView& view : observers_->views())
+      marks.push_back({QString::fromStdString(view.observer), double(view.lo), double(view.hi)});
+  weights_->setMarks(std::move(marks));
+  const std::vector<float>& codes = chosen ? chosen->codes : stored_codes_;
+  std::optional<std::pair<double, double>> clip;
+  if (!codes.empty()) {
+    const auto [low, high] = std::minmax_element(codes.begin(), codes.end());
+    clip.emplace(double(*low), double(*high));
+  }
+  weights_->setCodes(codes);
+  weights_->setClip(clip);
 }
 
 void InspectStage::countCoarse() {

@@ -21,6 +21,7 @@ class ChannelChart;
 class EmptyState;
 class HeatView;
 class HistogramView;
+class ObserverPanel;
 
 class InspectStage : public QWidget {
   Q_OBJECT
@@ -39,7 +40,8 @@ class InspectStage : public QWidget {
   void requestMap();
   void showActivations();
   void showChannels();
-  void showNote(); ///< the line below the weight histogram
+  void showCodes(); ///< lines in the weight histogram: of the stored codes or of an observer
+  void showNote();  ///< the line below the weight histogram
   const Module* module(TensorLookup::Side side = TensorLookup::original) const;
   const Module* stored() const { return module(TensorLookup::stored); }
 
@@ -60,6 +62,8 @@ class InspectStage : public QWidget {
   QStackedWidget* activation_pages_ = nullptr;
   EmptyState* activation_empty_ = nullptr;
   QComboBox *heat_mode_ = nullptr, *channel_source_ = nullptr;
+  ObserverPanel* observers_ = nullptr;
+  std::vector<float> stored_codes_; ///< of one group
   QWidget* code_choice_ = nullptr;
   QSpinBox *code_row_ = nullptr, *code_group_ = nullptr;
   QString weights_note_, channels_note_, activations_note_;
