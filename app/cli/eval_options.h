@@ -15,6 +15,11 @@ inline constexpr VerbOption eval_options[] = {
     {"ids", "FILE", "A JSON list of token ids instead of text."},
     {"context", "N", "Window length in tokens (default 512)."},
     {"chunks", "N", "At most this many windows (default: all)."},
+    {"kv", "K[,V]",
+     "KV cache schemes to run with (default: the model's own); compare: of the candidates."},
+    {"activations", "A",
+     "Activation scheme to run quantized modules with (default: the model's own); compare: of the "
+     "candidates."},
 };
 
 } // namespace bitlathe

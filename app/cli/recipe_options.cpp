@@ -71,6 +71,7 @@ Result<Recipe> recipe_from_options(const Invocation& invocation) {
     recipe.exclude.push_back(pattern);
   recipe.activations = invocation.text("activations", recipe.activations);
   recipe.observer = invocation.text("observer", recipe.observer);
+  recipe.activation_observer = invocation.text("activation-observer", recipe.activation_observer);
   if (invocation.has("kv")) {
     TRY_ASSIGN(const KvScheme kv, parse_kv(invocation.text("kv")));
     recipe.kv_keys = kv.keys;

@@ -11,6 +11,14 @@ namespace bitlathe {
 /// Error "bad-argument" that lists the known formats.
 Result<const Exporter*> exporter_by_id(const std::string& id);
 
+/// "f32, f16, int8, ...": the KV schemes, for help.
+std::string known_kv();
+/// --kv and --activations of verbs that run models.
+Result<EngineOptions> engine_options(const Invocation& invocation);
+/// "activity" and "kv" of a report about a run: what was seen of inputs, keys and values, by module
+/// and by layer, and what the cache takes.
+void add_activity(const Engine& engine, const EngineOptions& options, OrderedJson& json);
+
 /// The values of --calibration, all with the same weight.
 std::vector<CalibrationFile> calibration_files(const Invocation& invocation);
 /// Draws the windows, runs them, and notes where the text came from.

@@ -2,6 +2,7 @@
 // The forward pass of a decoder, whatever its architecture: ModelSpec and the parts of a layer say
 // what happens. Weights stay packed; activations are f32.
 #include "core/engine/block.h"
+#include "core/engine/kv_memory.h"
 
 #include <algorithm>
 
@@ -248,10 +249,7 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Checkpoint>
   TRY(check_runnable(*checkpoint));
   const ModelSpec& spec = *checkpoint->spec;
   TRY(parse_activation_scheme(options.activations));
-  KvScheme kv = options.kv.value_or(KvScheme{checkpoint->kv_keys, checkpoint->kv_values});
-  // Halves move single logits by more than 1e-3: too much for what others are measured against.
-  if (!options.kv && !checkpoint->quantized() && kv.keys == "f16" && kv.values == "f16")
-    kv = {"f32", "f32"};
+  const KvScheme kv = kv_scheme_of(*checkpoint, options);
   TRY(kv_layout(kv.keys, spec.head_dim));
   TRY(kv_layout(kv.values, spec.head_dim));
   if (const auto& scales = checkpoint->kv_scales;

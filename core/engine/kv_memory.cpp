@@ -5,6 +5,15 @@
 
 namespace bitlathe {
 
+KvScheme kv_scheme_of(const Checkpoint& checkpoint, const EngineOptions& options) {
+  if (options.kv)
+    return *options.kv;
+  // Halves move single logits by more than 1e-3: too much for what others are measured against.
+  if (!checkpoint.quantized() && checkpoint.kv_keys == "f16" && checkpoint.kv_values == "f16")
+    return {"f32", "f32"};
+  return {checkpoint.kv_keys, checkpoint.kv_values};
+}
+
 Result<std::uint64_t> kv_bytes_per_token(const ModelSpec& spec, const KvScheme& kv) {
   TRY_ASSIGN(const KvLayout keys, kv_layout(kv.keys, spec.head_dim));
   TRY_ASSIGN(const KvLayout values, kv_layout(kv.values, spec.head_dim));

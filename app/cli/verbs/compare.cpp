@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/eval_options.h"
+#include "app/cli/steps.h"
 
+#include <algorithm>
 #include <ostream>
 
 namespace bitlathe {
@@ -22,8 +24,9 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const auto rounded, Engine::create(reference, *compute, rounded_options));
   std::vector<std::unique_ptr<Engine>> engines;
   std::vector<Engine*> candidates;
+  TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation));
   for (const auto& model : models) {
-    TRY_ASSIGN(auto candidate, Engine::create(model, *compute));
+    TRY_ASSIGN(auto candidate, Engine::create(model, *compute, run_options));
     candidates.push_back(candidate.get());
     engines.push_back(std::move(candidate));
   }
@@ -53,6 +56,11 @@ Result<OrderedJson> run(Invocation& invocation) {
                               {"tokens", m.tokens},
                               {"seconds", m.seconds},
                               {"notes", m.notes}});
+    OrderedJson& entry = json["models"].back();
+    for (const std::string& note : candidates[i]->notes())
+      if (std::find(m.notes.begin(), m.notes.end(), note) == m.notes.end())
+        entry["notes"].push_back(note);
+    add_activity(*candidates[i], run_options, entry);
   }
   json["notes"] = report.notes;
   return json;

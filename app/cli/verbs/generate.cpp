@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/chat_options.h"
+#include "app/cli/steps.h"
 
 #include "core/engine/engine.h"
 #include "core/job/memory.h"
@@ -70,17 +71,14 @@ Result<OrderedJson> run(Invocation& invocation) {
   options.sampling = {float(temperature), int(top_k), float(top_p), std::uint64_t(seed)};
   options.logprobs = int(logprobs);
   options.stop_at_eos = !invocation.has("ignore-eos");
-  EngineOptions engine_options;
-  if (invocation.has("kv")) {
-    TRY_ASSIGN(engine_options.kv, parse_kv(invocation.text("kv")));
-  }
+  TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation));
   TRY(check_options(invocation));
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
   TRY_ASSIGN(const ChatPrompt prompt, prompt_of(invocation, *model));
   options.prompt = prompt.ids;
   options.stop = prompt.stop;
   TRY_ASSIGN(Compute * compute, invocation.compute());
-  TRY_ASSIGN(const auto engine, Engine::create(model, *compute, engine_options));
+  TRY_ASSIGN(const auto engine, Engine::create(model, *compute, run_options));
   TRY_ASSIGN(const GenerateResult result, generate(*engine, options, invocation.feedback));
 
   OrderedJson json;
@@ -111,6 +109,7 @@ Result<OrderedJson> run(Invocation& invocation) {
   for (const GenerateStep& step : result.steps)
     json["steps"].push_back(step_json(step));
   json["notes"] = engine->notes();
+  add_activity(*engine, run_options, json);
   return json;
 }
 
@@ -136,7 +135,9 @@ constexpr VerbOption options[] = {
     {"top-k", "K", "Draw from the K likeliest tokens; 0 (default) is off."},
     {"top-p", "P", "Draw from the smallest set with this probability (default 1)."},
     {"logprobs", "K", "The K likeliest tokens of every step, prompt included."},
-    {"kv", "K[,V]", "KV cache schemes: f16, f32, int8, int4, q8_0, q4_0, f8_e4m3."},
+    {"kv", "K[,V]", "KV cache schemes to run with (default: the model's own)."},
+    {"activations", "A",
+     "Activation scheme to run quantized modules with (default: the model's own)."},
     {"ignore-eos", "", "Go on past the end-of-text token."},
     {"chat", "", "The prompt is a message to the model: apply its chat template."},
     {"system", "TEXT", "With --chat: what the model is told before the first message."},

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/verb.h"
 
+#include "core/engine/kv_memory.h"
 #include "core/io/gguf_json.h"
 #include "core/job/memory.h"
 #include "core/model/locate.h"
 #include "core/model/summary.h"
+#include "core/schemes/activations.h"
 #include "core/text/tokenizer.h"
 
 #include <chrono>
 #include <ctime>
+#include <map>
 #include <ostream>
 
 namespace bitlathe {
@@ -124,6 +127,14 @@ Result<OrderedJson> run(Invocation& invocation) {
       entry["bias"] = true;
     if (module.activations != "none")
       entry["activations"] = module.activations;
+    if (const auto* scheme = find_activation_scheme(module.activations)) {
+      if (scheme->is_static)
+        entry["activation_scale"] = json_number(double(module.activation_scale));
+      if (scheme->simulated)
+        entry["activations_simulated"] = true;
+      if (scheme->id == "llm-int8")
+        entry["outlier_threshold"] = json_number(double(module.outlier_threshold));
+    }
     if (module.tied_to_embedding)
       entry["tied"] = true;
     json["modules"].push_back(std::move(entry));
@@ -134,6 +145,11 @@ Result<OrderedJson> run(Invocation& invocation) {
   else
     json["tokenizer"] = {
         {"kind", "none"}, {"vocab_size", 0}, {"problem", model->tokenizer_problem}};
+  if (model->spec) {
+    json["kv"] = kv_memory_json(*model->spec, {model->kv_keys, model->kv_values});
+    if (!model->kv_scales.empty())
+      json["kv"]["scales"] = model->kv_scales;
+  }
   json["seconds"] = seconds.count();
   json["peak_rss_bytes"] = peak_rss_bytes();
   json["notes"] = model->notes;
@@ -198,6 +214,22 @@ void show(const OrderedJson& json, std::ostream& out) {
     out << name << ": " << value.get<std::string>() << "\n";
   if (!json["runnable"].get<bool>())
     out << "cannot be run: " << json["why_not_runnable"].get<std::string>() << "\n";
+  if (json.contains("kv") && json["kv"].contains("bytes_per_token")) {
+    const auto& kv = json["kv"];
+    out << "KV cache (keys " << kv["k"].get<std::string>() << ", values "
+        << kv["v"].get<std::string>()
+        << "): " << show_bytes(kv["bytes_per_token"].get<std::uint64_t>()) << " per token";
+    for (const auto& length : kv["lengths"])
+      out << ", " << show_bytes(length["bytes"].get<std::uint64_t>()) << " at " << length["tokens"];
+    out << "\n";
+  }
+  std::map<std::string, std::int64_t> coded;
+  for (const auto& m : json["modules"])
+    if (m.contains("activations"))
+      ++coded[m["activations"].get<std::string>() +
+              (m.contains("activations_simulated") ? " (simulated)" : "")];
+  for (const auto& [scheme, count] : coded)
+    out << "activations: " << scheme << " in " << count << " modules\n";
   TextTable table({"MODULE", "ROLE", "SHAPE", "TYPE", "SCHEME", "SIZE"});
   for (const auto& m : json["modules"])
     table.add({m["name"].get<std::string>(), m["role"].get<std::string>(), shape_text(m["shape"]),

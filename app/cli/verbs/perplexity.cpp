@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/eval_options.h"
+#include "app/cli/steps.h"
 
 #include <ostream>
 
@@ -11,7 +12,8 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
   TRY_ASSIGN(const EvalText text, eval_text_from_options(invocation, *model));
   TRY_ASSIGN(Compute * compute, invocation.compute());
-  TRY_ASSIGN(const auto engine, Engine::create(model, *compute));
+  TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation));
+  TRY_ASSIGN(const auto engine, Engine::create(model, *compute, run_options));
   TRY_ASSIGN(const PerplexityResult result, perplexity(*engine, text, invocation.feedback));
   OrderedJson json;
   json["perplexity"] = json_number(result.perplexity);
@@ -26,6 +28,7 @@ Result<OrderedJson> run(Invocation& invocation) {
   json["notes"] = result.notes;
   for (const std::string& note : engine->notes())
     json["notes"].push_back(note);
+  add_activity(*engine, run_options, json);
   return json;
 }
 

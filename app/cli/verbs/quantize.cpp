@@ -6,6 +6,7 @@
 #include "core/job/quantize.h"
 #include "core/job/result_store.h"
 #include "core/recipe/mixes.h"
+#include "core/schemes/activations.h"
 
 #include <ostream>
 #include <unistd.h>
@@ -105,6 +106,10 @@ OrderedJson module_json(const ModuleResult& m) {
   json["sqnr_db"] = m.quantized ? json_number(m.sqnr_db) : Json(nullptr);
   json["cosine"] = json_number(m.cosine);
   json["max_abs_error"] = json_number(m.max_abs_error);
+  if (m.activation_scale != 0)
+    json["activation_scale"] = m.activation_scale;
+  if (m.outlier_threshold != 0)
+    json["outlier_threshold"] = m.outlier_threshold;
   if (m.output_error >= 0)
     json["output_error"] = json_number(m.output_error);
   if (!m.notes.empty())
@@ -263,17 +268,21 @@ void show(const OrderedJson& json, std::ostream& out) {
         << show_bytes(output["bytes"].get<std::uint64_t>()) << ")\n";
 }
 
-constexpr VerbOption options[] = {
+const std::string activations_help = known_activation_schemes() + " (default: none).";
+const std::string kv_help = "KV cache schemes recorded with the result: " + known_kv() + ".";
+
+const VerbOption options[] = {
     {"o", "DIR", "Folder to write into."},
     {"recipe", "FILE", "Recipe; the options below go on top of it."},
     {"scheme", "S", "Default scheme, such as int4-g128-asym, q4_k, or a mix (Q4_K_M)."},
     {"method", "M", "Default method: rtn, mse, gptq, awq, ... (see the recipes in docs)."},
     {"exclude", "PATTERN", "Modules to leave as they are.", true},
     {"set", "PATTERN=SCHEME[:METHOD]", "A rule for the modules that match.", true},
-    {"activations", "A", "none (default) or int8-token-dynamic."},
-    {"kv", "K[,V]", "KV cache schemes recorded with the result."},
+    {"activations", "A", activations_help},
+    {"kv", "K[,V]", kv_help},
     {"param", "METHOD.KEY=VALUE", "A parameter of a method.", true},
     {"observer", "NAME", "How rtn chooses ranges: minmax, ema, percentile, entropy, mse."},
+    {"activation-observer", "NAME", "How ranges of static activations are chosen: the same names."},
     {"calibration", "FILE", "Text for activation statistics.", true},
     {"samples", "N", "Calibration windows (default 128)."},
     {"length", "N", "Tokens per calibration window (default 256)."},

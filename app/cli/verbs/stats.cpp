@@ -3,7 +3,9 @@
 
 #include "core/eval/weight_compare.h"
 #include "core/eval/weight_stats.h"
+#include "core/schemes/activations.h"
 
+#include <algorithm>
 #include <ostream>
 
 namespace bitlathe {
@@ -106,6 +108,11 @@ Result<OrderedJson> run(Invocation& invocation) {
         entry["activation"] = moments_json(it->second.moments);
         entry["activation"]["tokens"] = it->second.tokens;
         entry["activation"]["outlier_channels"] = it->second.outlier_channels();
+        // What LLM.int8() would keep in f16 if all of the text were one batch.
+        const auto absmax = it->second.channel_absmax();
+        entry["activation"]["columns_over_6"] = std::count_if(
+            absmax.begin(), absmax.end(), [](float a) { return a >= standard_outlier_threshold; });
+        entry["activation"]["columns"] = absmax.size();
       }
     if (matcher) {
       TRY_ASSIGN(entry["against"],
@@ -122,7 +129,7 @@ void show(const OrderedJson& json, std::ostream& out) {
     return;
   }
   TextTable table({"MODULE", "MIN", "MAX", "MEAN", "STD", "KURTOSIS", "OUTLIERS", "ACT ABSMAX",
-                   "ACT OUTLIER CHANNELS"});
+                   "ACT OUTLIER CHANNELS", "OVER 6.0"});
   const auto number = [](const OrderedJson& value) {
     return value.is_number() ? show_number(value.get<double>()) : std::string("-");
   };
@@ -132,6 +139,9 @@ void show(const OrderedJson& json, std::ostream& out) {
                number(w["std"]), number(w["kurtosis"]), number(w["outlier_fraction"]),
                m.contains("activation") ? number(m["activation"]["absmax"]) : "-",
                m.contains("activation") ? std::to_string(m["activation"]["outlier_channels"].size())
+                                        : "-",
+               m.contains("activation") ? m["activation"]["columns_over_6"].dump() + " of " +
+                                              m["activation"]["columns"].dump()
                                         : "-"});
   }
   table.print(out);

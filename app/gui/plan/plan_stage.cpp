@@ -12,6 +12,8 @@
 #include "app/gui/widgets/flow_layout.h"
 #include "app/gui/widgets/save_menu.h"
 #include "core/observers/observer.h"
+#include "core/schemes/activations.h"
+#include "kernels/nn/kv.h"
 
 #include <QComboBox>
 #include <QDoubleSpinBox>
@@ -180,10 +182,35 @@ QWidget* PlanStage::buildDefaults() {
   observer_->setAccessibleName(tr("Observer"));
   activations_ = new QComboBox(body);
   activations_->addItem(tr("none (weight-only)"), QStringLiteral("none"));
-  activations_->addItem(QStringLiteral("int8-token-dynamic"), QStringLiteral("int8-token-dynamic"));
-  activations_->setToolTip(tr("Activation scheme: none keeps them in floating point; "
-                              "int8-token-dynamic quantizes them per token for int8 products"));
+  activations_->setItemData(0, tr("Inputs of linears stay in floating point"), Qt::ToolTipRole);
+  for (const ActivationScheme& scheme : all_activation_schemes()) {
+    activations_->addItem(text(scheme.id), text(scheme.id));
+    activations_->setItemData(activations_->count() - 1, text(scheme.summary), Qt::ToolTipRole);
+  }
+  activations_->setToolTip(tr("Activation scheme: how the inputs of linears are coded before the "
+                              "product; static schemes need calibration text"));
   activations_->setAccessibleName(tr("Activation scheme"));
+  input_range_ = new QComboBox(body);
+  for (const auto* observer : all_observers()) {
+    input_range_->addItem(text(observer->id));
+    input_range_->setItemData(input_range_->count() - 1, text(observer->summary), Qt::ToolTipRole);
+  }
+  input_range_->setToolTip(tr("Observer of static activation schemes: how the range of inputs is "
+                              "chosen from what calibration saw"));
+  input_range_->setAccessibleName(tr("Input range"));
+  const auto makeKvBox = [&](const QString& name, const QString& tip) {
+    auto* box = new QComboBox(body);
+    for (const std::string_view id : kv_layout_ids())
+      box->addItem(text(id));
+    box->setToolTip(tip);
+    box->setAccessibleName(name);
+    return box;
+  };
+  kv_keys_ = makeKvBox(tr("Keys"), tr("How the cache stores the keys of attention; recorded with "
+                                      "the result. f8_e4m3-static needs calibration text"));
+  kv_values_ =
+      makeKvBox(tr("Values"), tr("How the cache stores the values of attention; recorded "
+                                 "with the result. f8_e4m3-static needs calibration text"));
   method_summary_ = makeCaption({}, body);
   params_ = new ParamsForm(body);
   connect(scheme_, &QComboBox::activated, this, [this] {
@@ -213,6 +240,19 @@ QWidget* PlanStage::buildDefaults() {
       recipe.activations = activations_->currentData().toString().toStdString();
     });
   });
+  connect(input_range_, &QComboBox::activated, this, [this] {
+    change(tr("Input range %1").arg(input_range_->currentText()), [this](Recipe& recipe) {
+      recipe.activation_observer = input_range_->currentText().toStdString();
+    });
+  });
+  connect(kv_keys_, &QComboBox::activated, this, [this] {
+    change(tr("Keys %1").arg(kv_keys_->currentText()),
+           [this](Recipe& recipe) { recipe.kv_keys = kv_keys_->currentText().toStdString(); });
+  });
+  connect(kv_values_, &QComboBox::activated, this, [this] {
+    change(tr("Values %1").arg(kv_values_->currentText()),
+           [this](Recipe& recipe) { recipe.kv_values = kv_values_->currentText().toStdString(); });
+  });
   connect(params_, &ParamsForm::edited, this, [this](const Json& params) {
     change(tr("Parameters of %1").arg(method_->currentText()),
            [&](Recipe& recipe) { recipe.default_params = params; });
@@ -229,8 +269,14 @@ QWidget* PlanStage::buildDefaults() {
   grid->addWidget(activations_, 1, 1);
   grid->addWidget(fieldLabel(tr("Range"), observer_->toolTip(), observer_), 1, 2);
   grid->addWidget(observer_, 1, 3);
-  grid->addWidget(method_summary_, 2, 0, 1, 4);
-  grid->addWidget(params_, 3, 0, 1, 4);
+  grid->addWidget(fieldLabel(tr("Keys"), kv_keys_->toolTip(), kv_keys_), 2, 0);
+  grid->addWidget(kv_keys_, 2, 1);
+  grid->addWidget(fieldLabel(tr("Values"), kv_values_->toolTip(), kv_values_), 2, 2);
+  grid->addWidget(kv_values_, 2, 3);
+  grid->addWidget(fieldLabel(tr("Input range"), input_range_->toolTip(), input_range_), 3, 0);
+  grid->addWidget(input_range_, 3, 1);
+  grid->addWidget(method_summary_, 4, 0, 1, 4);
+  grid->addWidget(params_, 5, 0, 1, 4);
   grid->setColumnStretch(1, 1);
   grid->setColumnStretch(3, 1);
   card->addBody(body, 0);
@@ -437,6 +483,12 @@ void PlanStage::showRecipe() {
   method_->setCurrentIndex(method_->findText(QString::fromStdString(recipe.default_method)));
   observer_->setCurrentIndex(observer_->findText(QString::fromStdString(recipe.observer)));
   activations_->setCurrentIndex(activations_->findData(QString::fromStdString(recipe.activations)));
+  input_range_->setCurrentIndex(
+      input_range_->findText(QString::fromStdString(recipe.activation_observer)));
+  const auto* scheme = find_activation_scheme(recipe.activations);
+  input_range_->setEnabled(scheme && scheme->is_static);
+  kv_keys_->setCurrentIndex(kv_keys_->findText(QString::fromStdString(recipe.kv_keys)));
+  kv_values_->setCurrentIndex(kv_values_->findText(QString::fromStdString(recipe.kv_values)));
   const Method* method = find_method(recipe.default_method);
   params_->show(method, recipe.default_params);
   method_summary_->setText(method ? text(method->summary) : QString());

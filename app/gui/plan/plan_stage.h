@@ -48,7 +48,8 @@ class PlanStage : public QWidget {
   BudgetBar* bar_ = nullptr;
   QDoubleSpinBox* budget_ = nullptr;
   QComboBox *budget_unit_ = nullptr, *scheme_ = nullptr, *method_ = nullptr, *observer_ = nullptr,
-            *activations_ = nullptr;
+            *activations_ = nullptr, *input_range_ = nullptr, *kv_keys_ = nullptr,
+            *kv_values_ = nullptr;
   QLabel *method_summary_ = nullptr, *no_rules_ = nullptr;
   ParamsForm* params_ = nullptr;
   RuleModel* rule_model_ = nullptr;
