@@ -495,6 +495,12 @@ class TestActivations : public QObject {
     for (const std::string& note : (*back)->notes)
       QVERIFY2(note.find("not used") == std::string::npos, note.c_str());
 
+    const auto report = verify_checkpoint(path_of(dir) / "out", demo_.get(), cpu(), feedback);
+    QVERIFY(worked(report) && report->ok);
+    QVERIFY(std::any_of(report->checks.begin(), report->checks.end(), [](const VerifyCheck& c) {
+      return c.name == "activations" && c.detail.find("int8-tensor-static in 28") == 0;
+    }));
+
     // Other containers say that they cannot.
     for (const char* format : {"safetensors", "gguf"}) {
       const auto refused = run_export(model, *find_exporter(format),

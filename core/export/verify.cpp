@@ -3,11 +3,14 @@
 #include "core/export/exporter.h"
 #include "core/export/tensors.h"
 #include "core/model/transpose.h"
+#include "core/schemes/activations.h"
 #include "core/text/tokenizer.h"
+#include "kernels/nn/kv.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <map>
 
 namespace bitlathe {
 
@@ -59,6 +62,38 @@ void check_structure(const Checkpoint& model, VerifyReport& report) {
     tokens.add("the tokenizer has " + std::to_string(model.tokenizer->vocab_size()) +
                " tokens, the embedding only " + std::to_string(model.spec->vocab) + " rows");
   report.checks.push_back(tokens.check("tokenizer", good));
+}
+
+/// What was calibrated is there, and every scheme goes with its weight.
+void check_activations(const Checkpoint& model, VerifyReport& report) {
+  Problems problems;
+  std::map<std::string, std::size_t> counts;
+  for (const auto& module : model.modules) {
+    if (module.activations == "none" || module.tied_to_embedding)
+      continue;
+    const ActivationScheme* scheme = find_activation_scheme(module.activations);
+    if (!scheme) {
+      problems.add(module.name + ": the activation scheme " + module.activations + " is not known");
+      continue;
+    }
+    if (const auto why = scheme->declines(module.weight.scheme); !why.empty())
+      problems.add(module.name + ": " + why);
+    if (scheme->is_static &&
+        !(module.activation_scale > 0 && std::isfinite(module.activation_scale)))
+      problems.add(module.name + " has no calibrated scale for " + module.activations);
+    ++counts[module.activations + (scheme->simulated ? " (simulated)" : "")];
+  }
+  const bool fixed = kv_is_static(model.kv_keys) || kv_is_static(model.kv_values);
+  if (fixed && (!model.spec || std::int64_t(model.kv_scales.size()) != model.spec->layers))
+    problems.add("keys and values have static scales for " +
+                 std::to_string(model.kv_scales.size()) + " layers");
+  if (counts.empty() && !fixed && problems.list.empty())
+    return;
+  std::string good;
+  for (const auto& [scheme, count] : counts)
+    good += scheme + " in " + std::to_string(count) + " modules; ";
+  report.checks.push_back(problems.check("activations", good + "keys " + model.kv_keys +
+                                                            ", values " + model.kv_values));
 }
 
 /// Files of another checkpoint in the same folder mislead loaders that take every shard.
@@ -243,6 +278,7 @@ Result<VerifyReport> verify_checkpoint(const fs::path& path, const Checkpoint* a
   }
   const auto& model = **opened;
   check_structure(model, report);
+  check_activations(model, report);
   check_files(path, report);
   const bool sizes_fit =
       std::all_of(report.checks.begin(), report.checks.end(),
