@@ -16,13 +16,15 @@ std::int64_t row_grain(std::int64_t cols) { return std::max<std::int64_t>(1, 163
 /// Codes by another method, as values and grids.
 Result<void> coded_by(const char* id, const MethodInput& input, const Json& params,
                       std::span<const float> importance, std::vector<float>& values,
-                      IntGrids& grids) {
+                      IntGrids& grids, std::vector<std::string>* notes = nullptr) {
   const Method* method = find_method(id);
   assert(method);
   TRY_ASSIGN(
       const MethodOutput output,
       method->quantize({input.weight, input.scheme, params, input.observer, importance,
                         input.compute, input.feedback, input.where, input.seed, input.inputs}));
+  if (notes)
+    *notes = output.notes;
   const QTensor& tensor = output.tensor;
   values.resize(std::size_t(tensor.rows * tensor.cols));
   TRY(input.compute.decode(tensor.view(), 0, tensor.rows, values, &input.feedback));
@@ -78,7 +80,7 @@ Result<LearnedLinear> start_learning(const MethodInput& input, bool search) {
   TRY_ASSIGN(OutputNorm norm, OutputNorm::create(*input.inputs, input.compute));
   out.norm = std::make_shared<OutputNorm>(std::move(norm));
   const Json none = Json::object();
-  TRY(coded_by("rtn", input, none, {}, out.rounded, out.rounded_grids));
+  TRY(coded_by("rtn", input, none, {}, out.rounded, out.rounded_grids, &out.notes));
   out.owned.resize(out.rounded.size());
   parallel_for(out.rows, row_grain(out.cols), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)

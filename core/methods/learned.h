@@ -28,6 +28,7 @@ struct LearnedLinear {
   std::vector<float> slope;      ///< of the loss by `values`
   std::vector<float> rounded;    ///< round to nearest on the plain grids, which ends not worse
   IntGrids rounded_grids;
+  std::vector<std::string> notes; ///< of round to nearest, about the weight
 
   /// Of a row.
   std::int64_t groups() const { return (cols + grids.spec.group - 1) / grids.spec.group; }
