@@ -134,11 +134,16 @@ class TestCalibrated : public QObject {
     for (const int threads : {1, 2, 8}) {
       set_thread_count(threads);
       const fs::path where = folder(method + QByteArray::number(threads));
-      const auto done = run(recipe("int4-g128-asym", method.constData()), where);
+      Recipe one_block = recipe("int4-g128-asym", method.constData());
+      one_block.exclude = {"re:layers\\.[023]\\."};
+      for (const MethodParam& param : find_method(method.toStdString())->params)
+        if (param.key == "iterations")
+          one_block.default_params["iterations"] = 5;
+      const auto done = run(one_block, where);
       set_thread_count(0);
       QVERIFY2(done.ok(), done.ok() ? "" : done.error().text().c_str());
       const auto tensors = tensors_of(where);
-      QVERIFY(tensors.size() >= 28);
+      QVERIFY(tensors.size() >= 7);
       if (first.empty())
         first = tensors;
       QVERIFY(tensors == first);

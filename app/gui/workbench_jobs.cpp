@@ -241,7 +241,7 @@ QList<Contender> Workbench::contenders() const {
         QString::fromStdString(r.default_scheme) + ' ' + QString::fromStdString(r.default_method);
     if (!r.rules.empty())
       title += tr(" + %n rules", nullptr, int(r.rules.size()));
-    if (r.activations != "none")
+    if (r.activations != "none" && r.activations != "auto")
       title += QStringLiteral(", ") + QString::fromStdString(r.activations);
     list.append({title, impl_->run->checkpoint});
   }

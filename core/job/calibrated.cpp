@@ -172,6 +172,7 @@ class CalibratedRun {
                                     .compute = compute_,
                                     .feedback = feedback_,
                                     .where = planned.name,
+                                    .part = source_.modules[index].part,
                                     .seed = plan_.recipe.seed,
                                     .inputs = inputs});
     if (output || output.error().where != planned.name)

@@ -69,7 +69,7 @@ class QuantizeJob {
     if (planned.quantize || planned.convert) {
       feedback_.set_step(planned.name);
       TRY_ASSIGN(const SourceWeight source, source_weight(module, compute_, feedback_));
-      auto coded = code(planned, source.view);
+      auto coded = code(planned, module.part, source.view);
       if (!coded) {
         Error error = coded.error();
         if (error.where == planned.name) // name the file too
@@ -92,7 +92,8 @@ class QuantizeJob {
     return {};
   }
 
-  Result<MethodOutput> code(const PlannedModule& planned, const FloatView& weight) {
+  Result<MethodOutput> code(const PlannedModule& planned, std::string_view part,
+                            const FloatView& weight) {
     if (planned.convert)
       return convert(weight, planned.scheme, planned.name);
     const Method* method = find_method(planned.method);
@@ -118,6 +119,7 @@ class QuantizeJob {
                              .compute = compute_,
                              .feedback = feedback_,
                              .where = planned.name,
+                             .part = part,
                              .seed = plan_.recipe.seed});
   }
 

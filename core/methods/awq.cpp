@@ -159,10 +159,8 @@ Result<void> prepare(CalibratedBlock& block) {
 
 /// The weights of queries and keys are left alone: their errors meet in a product.
 bool may_clip(const MethodInput& input) {
-  for (const char* part : {"q_proj", "k_proj", "qkv", "query_key_value", "c_attn"})
-    if (input.where.find(part) != std::string::npos)
-      return false;
-  return input.scheme.family->id == "int" && !input.scheme.per_tensor;
+  return input.part != "q" && input.part != "k" && input.part != "qkv" &&
+         input.scheme.family->id == "int" && !input.scheme.per_tensor;
 }
 
 /// Ranges of every group shrunk, down to half, to where d^T H d is least over the group's columns.
@@ -237,6 +235,7 @@ Result<MethodOutput> quantize(const MethodInput& input) {
                                        .compute = input.compute,
                                        .feedback = input.feedback,
                                        .where = input.where,
+                                       .part = input.part,
                                        .seed = input.seed,
                                        .inputs = input.inputs});
 }

@@ -32,8 +32,9 @@ struct MethodInput {
   std::span<const float> importance;
   Compute& compute;
   Feedback& feedback;
-  std::string where;     ///< module name, for messages
-  std::int64_t seed = 0; ///< of the recipe, for methods that draw numbers
+  std::string where;          ///< module name, for messages
+  std::string_view part = {}; ///< what the module is in its block: Module::part
+  std::int64_t seed = 0;      ///< of the recipe, for methods that draw numbers
   /// What calibration found of the module's inputs; null without calibration.
   const InputStatistics* inputs = nullptr;
 };

@@ -2,9 +2,9 @@
 // Round to nearest on the grid of each group; GGUF block types by the reference encoders.
 #include "core/methods/int_pack.h"
 #include "core/methods/observed_ranges.h"
-#include "kernels/quant/gguf_blocks.h"
 #include "core/methods/output.h"
 #include "core/methods/rtn_tables.h"
+#include "kernels/quant/gguf_blocks.h"
 
 namespace bitlathe {
 

@@ -60,6 +60,7 @@ Result<MethodOutput> quantize(const MethodInput& input) {
                                        .compute = input.compute,
                                        .feedback = input.feedback,
                                        .where = input.where,
+                                       .part = input.part,
                                        .seed = input.seed,
                                        .inputs = input.inputs});
 }

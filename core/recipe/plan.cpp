@@ -121,7 +121,8 @@ class Planner {
         return error;
       }
     }
-    TRY(parse_activation_scheme(recipe_.activations));
+    if (recipe_.activations != "auto")
+      TRY(parse_activation_scheme(recipe_.activations));
     for (const std::string& observer : {recipe_.observer, recipe_.activation_observer})
       if (!find_observer(observer)) {
         std::string known;
@@ -276,7 +277,7 @@ class Planner {
 
   /// What the recipe says, else what goes with the method.
   void set_activations(PlannedModule& planned, const Module& module) {
-    const std::string_view wanted = recipe_.activations.empty() || recipe_.activations == "none"
+    const std::string_view wanted = recipe_.activations == "auto"
                                         ? find_method(planned.method)->activations
                                         : std::string_view(recipe_.activations);
     const ActivationScheme* scheme = find_activation_scheme(wanted);

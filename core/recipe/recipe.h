@@ -35,8 +35,8 @@ struct Recipe {
   Json default_params = Json::object();
   std::vector<Rule> rules;
   std::vector<std::string> exclude;
-  std::string activations = "none";
-  std::string observer = "minmax"; ///< how weight ranges are chosen by methods that take one
+  std::string activations = "auto"; ///< what goes with the method; "none"; or a scheme
+  std::string observer = "minmax";  ///< how weight ranges are chosen by methods that take one
   std::string activation_observer = "minmax"; ///< how ranges of static activations are chosen
   std::string kv_keys = "f16", kv_values = "f16";
   std::vector<CalibrationFile> calibration_files;

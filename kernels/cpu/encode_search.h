@@ -26,8 +26,7 @@ template <int n> BITLATHE_INLINE Peak peak(const float* x) {
 /// Symmetric codes -most .. most - 1: the scale of the least weighted squared error among 19
 /// starts. `codes` (may be null) get q + most, or 0 in a lane of zeros. Returns the scales.
 template <int n>
-BITLATHE_INLINE F search_symmetric(float most, const float* x, const float* weight,
-                                   std::uint8_t* codes) {
+static F search_symmetric(float most, const float* x, const float* weight, std::uint8_t* codes) {
   const F low = set1(-most), high = set1(most - 1.0f);
   const Peak top = peak<n>(x);
   const Mask some = not_less(top.magnitude, set1(nothing));
@@ -67,8 +66,7 @@ BITLATHE_INLINE F search_symmetric(float most, const float* x, const float* weig
 
 /// Symmetric codes -most .. most - 1 that change one by one while the error, weighted by the
 /// squared values, falls. As above otherwise.
-template <int n>
-BITLATHE_INLINE F search_by_sweeps(float most, const float* x, std::uint8_t* codes) {
+template <int n> static F search_by_sweeps(float most, const float* x, std::uint8_t* codes) {
   const F low = set1(-most), high = set1(most - 1.0f), zero = set1(0.0f);
   const Peak top = peak<n>(x);
   const Mask some = not_less(top.magnitude, set1(nothing));
@@ -121,8 +119,8 @@ struct Tries {
 /// Codes 0 .. most with a scale and a minimum that is never above 0: x = scale * code + minimum.
 /// The error is the weighted square, or the weighted magnitude if `absolute`.
 template <int n, bool absolute>
-BITLATHE_INLINE F search_affine(float most, const float* x, const float* weight, Tries tries,
-                                std::uint8_t* codes, F* minimum) {
+static F search_affine(float most, const float* x, const float* weight, Tries tries,
+                       std::uint8_t* codes, F* minimum) {
   const F zero = set1(0.0f), high = set1(most);
   F lo = load(x), hi = lo, sum_w = load(weight), sum_x = sum_w * lo;
   for (int i = 1; i < n; ++i) {
@@ -188,8 +186,8 @@ BITLATHE_INLINE F search_affine(float most, const float* x, const float* weight,
 // ---- scales of sub-blocks, one super-block at a time
 
 /// Codes 0 .. most of n values that are not negative: among nine scales, then code by code.
-BITLATHE_INLINE float fit_positive(int n, float most, const float* x, const float* weight,
-                                   float* codes) {
+static inline float fit_positive(int n, float most, const float* x, const float* weight,
+                                 float* codes) {
   float largest = 0;
   for (int i = 0; i < n; ++i)
     largest = x[i] > largest ? x[i] : largest;

@@ -268,7 +268,8 @@ void show(const OrderedJson& json, std::ostream& out) {
         << show_bytes(output["bytes"].get<std::uint64_t>()) << ")\n";
 }
 
-const std::string activations_help = known_activation_schemes() + " (default: none).";
+const std::string activations_help =
+    "auto (default: what goes with the method), " + known_activation_schemes() + ".";
 const std::string kv_help = "KV cache schemes recorded with the result: " + known_kv() + ".";
 
 const VerbOption options[] = {

@@ -181,6 +181,7 @@ QWidget* PlanStage::buildDefaults() {
   observer_->setToolTip(tr("Observer: how the range that a scale must cover is chosen"));
   observer_->setAccessibleName(tr("Observer"));
   activations_ = new QComboBox(body);
+  activations_->addItem(tr("auto (with the method)"), QStringLiteral("auto"));
   activations_->addItem(tr("none (weight-only)"), QStringLiteral("none"));
   activations_->setItemData(0, tr("Inputs of linears stay in floating point"), Qt::ToolTipRole);
   for (const ActivationScheme& scheme : all_activation_schemes()) {
