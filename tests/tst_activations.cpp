@@ -509,6 +509,35 @@ class TestActivations : public QObject {
     }
   }
 
+  void f8_through_compressed_tensors() {
+    const QTemporaryDir dir;
+    for (const char* scheme : {"f8_e4m3-channel", "f8_e4m3-tensor-sf32"})
+      for (const char* activations : {"none", "f8_e4m3-token-dynamic", "f8_e4m3-tensor-static"}) {
+        const auto base = path_of(dir) / scheme / activations;
+        Recipe recipe;
+        recipe.default_scheme = scheme;
+        recipe.activations = activations;
+        const auto result = quantized(recipe, base / "result");
+        QVERIFY(worked(result));
+        Feedback feedback; // the export is read back and compared
+        QVERIFY(worked(run_export(**result, *find_exporter("compressed-tensors"),
+                                  {base / "out", "demo", false}, feedback)));
+        const auto back = open_checkpoint(base / "out");
+        QVERIFY(worked(back));
+        QCOMPARE((*back)->modules[2].weight.scheme.id, std::string(scheme));
+        QCOMPARE((*back)->modules[2].activations, std::string(activations));
+        QVERIFY(worked(Engine::create(*back, cpu())));
+      }
+    Recipe recipe;
+    recipe.default_scheme = "f8_e4m3-channel";
+    recipe.activations = "mxfp4";
+    const auto result = quantized(recipe, path_of(dir) / "refused");
+    Feedback feedback;
+    const auto refused = run_export(**result, *find_exporter("compressed-tensors"),
+                                    {path_of(dir) / "no", "demo", false}, feedback);
+    QVERIFY(refused.error().message.find("nearest: f8_e4m3-token-dynamic") != std::string::npos);
+  }
+
   void compressed_kv_scales() {
     const QTemporaryDir dir;
     Recipe recipe;

@@ -1,20 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/export/compressed_config.h"
 
-#include <algorithm>
+#include "core/schemes/activations.h"
+
 #include <map>
+#include <set>
+#include <tuple>
 
 namespace bitlathe {
 
 namespace {
+
+bool is_f8(const Scheme& scheme) { return scheme.family && scheme.family->id == "f8"; }
 
 struct Kind {
   int bits = 0;
   std::int64_t group = 0;
   bool symmetric = true;
   std::string activations = "none";
-  bool plain() const { return activations != "none"; } ///< int-quantized, not packed
-  auto key() const { return std::tuple(!plain(), bits, group, symmetric, activations); }
+  bool floats = false, per_tensor = false; ///< f8
+  /// How the weights of the kind are stored.
+  std::string format() const {
+    return floats ? "float-quantized" : activations != "none" ? "int-quantized" : "pack-quantized";
+  }
+  auto key() const { return std::tuple(format(), bits, group, symmetric, per_tensor, activations); }
   bool operator<(const Kind& other) const { return key() < other.key(); }
 };
 
@@ -64,9 +73,11 @@ std::string expression(const std::vector<const Module*>& modules) {
 
 Json group_entry(const Kind& kind, const std::vector<std::string>& targets) {
   Json weights{{"num_bits", kind.bits},
-               {"type", "int"},
+               {"type", kind.floats ? "float" : "int"},
                {"symmetric", kind.symmetric},
-               {"strategy", kind.group > 0 ? "group" : "channel"},
+               {"strategy", kind.per_tensor  ? "tensor"
+                            : kind.group > 0 ? "group"
+                                             : "channel"},
                {"group_size", kind.group > 0 ? Json(kind.group) : Json(nullptr)},
                {"dynamic", false},
                {"actorder", nullptr},
@@ -74,10 +85,10 @@ Json group_entry(const Kind& kind, const std::vector<std::string>& targets) {
                {"observer", "minmax"},
                {"observer_kwargs", Json::object()}};
   Json activations = nullptr;
-  if (kind.plain()) {
-    const bool fixed = kind.activations == "int8-tensor-static";
+  if (kind.activations != "none") {
+    const bool fixed = find_activation_scheme(kind.activations)->is_static;
     activations = {{"num_bits", 8},
-                   {"type", "int"},
+                   {"type", kind.floats ? "float" : "int"},
                    {"symmetric", true},
                    {"strategy", fixed ? "tensor" : "token"},
                    {"group_size", nullptr},
@@ -107,10 +118,7 @@ Json kv_scheme(const Checkpoint& model) {
 
 bool holds_kv_scales(const Checkpoint& model) {
   return model.kv_keys == "f8_e4m3-static" && model.kv_values == "f8_e4m3-static" && model.spec &&
-         std::int64_t(model.kv_scales.size()) == model.spec->layers &&
-         std::all_of(model.modules.begin(), model.modules.end(), [](const Module& module) {
-           return module.part != "k" || module.hf_name().find('.') != std::string::npos;
-         });
+         std::int64_t(model.kv_scales.size()) == model.spec->layers;
 }
 
 std::string attention_name(const Checkpoint& model, int layer) {
@@ -132,7 +140,8 @@ Json compressed_config(const Checkpoint& model) {
     const bool quantized = module.weight.scheme.quantized && !module.tied_to_embedding;
     if (quantized)
       kinds[{int(module.weight.scheme.bits), compressed_group(module.weight),
-             module.weight.scheme.symmetric, module.activations}]
+             module.weight.scheme.symmetric, module.activations, is_f8(module.weight.scheme),
+             is_f8(module.weight.scheme) && module.weight.scheme.per_tensor}]
           .push_back(&module);
     else if (module.linear || module.role == "lm_head")
       ignore.push_back(module.hf_name());
@@ -145,10 +154,10 @@ Json compressed_config(const Checkpoint& model) {
         name.substr(name.size() - tail.size()) == tail)
       ignore.emplace_back(name.substr(0, name.size() - tail.size()));
   }
-  const bool packed =
-      std::any_of(kinds.begin(), kinds.end(), [](const auto& k) { return !k.first.plain(); });
-  const bool plain =
-      std::any_of(kinds.begin(), kinds.end(), [](const auto& k) { return k.first.plain(); });
+  std::set<std::string> formats;
+  for (const auto& [kind, modules] : kinds)
+    formats.insert(kind.format());
+  const bool mixed = formats.size() > 1;
   Json groups = Json::object();
   for (const auto& [kind, modules] : kinds) {
     const bool only = kinds.size() == 1;
@@ -159,14 +168,14 @@ Json compressed_config(const Checkpoint& model) {
         if (module->role == "lm_head")
           targets.push_back(module->hf_name());
     auto entry = group_entry(kind, targets);
-    if (packed && plain)
-      entry["format"] = kind.plain() ? "int-quantized" : "pack-quantized";
+    if (mixed)
+      entry["format"] = kind.format();
     groups["group_" + std::to_string(groups.size())] = std::move(entry);
   }
   return {{"quant_method", "compressed-tensors"},
-          {"format", packed && plain ? "mixed-precision"
-                     : plain         ? "int-quantized"
-                                     : "pack-quantized"},
+          {"format", mixed             ? "mixed-precision"
+                     : formats.empty() ? "pack-quantized"
+                                       : *formats.begin()},
           {"quantization_status", "compressed"},
           {"global_compression_ratio", nullptr},
           {"kv_cache_scheme", kv_scheme(model)},

@@ -37,6 +37,21 @@ Exporter::Fallback fallback(const Scheme& scheme, const Module& module) {
                   " columns do not divide by " + std::to_string(scheme.group)};
 }
 
+void examine_f8(const ExportModule& module, std::vector<Finding>& out) {
+  const auto refuse = [&](const std::string& why) {
+    out.push_back({Level::refuse, module.source->name, why});
+  };
+  if (module.scheme.id.rfind("f8_e4m3", 0) != 0 || module.scheme.group > 0)
+    refuse("compressed-tensors is written with f8_e4m3 per tensor or channel, not " +
+           module.scheme.id + "; nearest: f8_e4m3-channel");
+  if (!module.source->linear)
+    refuse("compressed-tensors quantizes linear layers only, and this is a module of role " +
+           module.source->role + "; nearest: keep its float type");
+  if (module.activations != "none" && module.activations.rfind("f8_e4m3", 0) != 0)
+    refuse("With f8 weights, activations are f8 too, not " + module.activations +
+           "; nearest: f8_e4m3-token-dynamic");
+}
+
 void examine_module(const ExportModule& module, std::vector<Finding>& out) {
   const auto& source = *module.source;
   const auto& scheme = module.scheme;
@@ -47,6 +62,8 @@ void examine_module(const ExportModule& module, std::vector<Finding>& out) {
     return refuse(scheme.id + " weights cannot be decoded, so they cannot be rewritten");
   if (!scheme.quantized)
     return;
+  if (scheme.family->id == "f8")
+    return examine_f8(module, out);
   if (scheme.family->id != "int")
     return refuse("compressed-tensors has no " + scheme.id +
                   " blocks; nearest: " + nearest_int(scheme));
@@ -110,9 +127,9 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
       continue;
     examine_module(module, out);
     const auto& scheme = module.scheme;
+    quantized += scheme.family && (scheme.family->id == "int" || scheme.family->id == "f8");
     if (!scheme.family || scheme.family->id != "int")
       continue;
-    ++quantized;
     const auto& name = module.source->name;
     const int bits = int(scheme.bits);
     if (bits != 2 && bits != 4 && bits != 8)
@@ -132,10 +149,11 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
       odd_columns.push_back(name);
   }
   if (quantized == 0)
-    out.push_back({Level::refuse,
-                   {},
-                   "No module is quantized to integers, so there is nothing for this format to "
-                   "hold; nearest: safetensors"});
+    out.push_back(
+        {Level::refuse,
+         {},
+         "No module is quantized to integers or f8, so there is nothing for this format to "
+         "hold; nearest: safetensors"});
   for (const auto& [bits, names] : odd_bits)
     out.push_back({Level::warning,
                    {},
@@ -237,7 +255,17 @@ void add_module(const Module& module, std::vector<TensorToWrite>& out) {
   } else {
     const auto groups =
         compressed_group(weight) == 0 ? std::int64_t(1) : weight.cols / compressed_group(weight);
-    if (module.activations != "none") {
+    if (weight.scheme.family->id == "f8") {
+      out.push_back(
+          bytes_tensor(name + ".weight", "F8_E4M3", {weight.rows, weight.cols}, weight.codes));
+      out.push_back(
+          bytes_tensor(name + ".weight_scale", safetensors_dtype(weight.scheme.float_type),
+                       weight.scheme.per_tensor ? std::vector<std::int64_t>{1}
+                                                : std::vector{weight.rows, std::int64_t(1)},
+                       weight.scales));
+      if (module.activation_scale != 0)
+        out.push_back(one_float(name + ".input_scale", module.activation_scale));
+    } else if (module.activations != "none") {
       out.push_back(int8_tensor(name + ".weight", weight));
       out.push_back(scale_tensor(name + ".weight_scale", weight, 1));
       if (module.activation_scale != 0)

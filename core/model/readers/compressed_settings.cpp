@@ -69,9 +69,10 @@ Result<CompressedSettings> read_settings(const Json& group, const std::string& w
     return Error{"bad-file", "A group of the quantization_config has no \"weights\"", where};
   TRY_ASSIGN(const std::string type, json_string_or(weights, "type", "int", where));
   TRY_ASSIGN(const std::int64_t bits, json_int(weights, "num_bits", where));
-  if (type != "int")
+  out.floats = type == "float" && bits == 8;
+  if (type != "int" && !out.floats)
     return unsupported("Weights of type \"" + type + "\" with " + std::to_string(bits) +
-                           " bits cannot be read yet (known: int)",
+                           " bits cannot be read yet (known: int, and float with 8 bits)",
                        where);
   if (bits < 2 || bits > 8)
     return unsupported(std::to_string(bits) + "-bit integer weights cannot be read (known: 2 to 8)",
@@ -90,6 +91,8 @@ Result<CompressedSettings> read_settings(const Json& group, const std::string& w
     return unsupported("Weight strategy \"" + out.strategy +
                            "\" cannot be read (known: group, channel, tensor)",
                        where);
+  if (out.floats && (out.strategy == "group" || !out.symmetric))
+    return unsupported("Weights of type \"float\" are read per tensor or channel only", where);
   if (out.strategy != "group")
     out.group = 0;
   else if (out.group < 1 || out.group > (1 << 24))
@@ -105,12 +108,15 @@ Result<CompressedSettings> read_settings(const Json& group, const std::string& w
     const bool dynamic = is("dynamic", true) && is("strategy", "token");
     const bool fixed = (is("dynamic", false) || member(input, "dynamic").is_null()) &&
                        (is("strategy", "tensor") || member(input, "strategy").is_null());
-    if (!is("num_bits", 8) || (!is("type", "int") && !member(input, "type").is_null()) ||
+    const bool floats = is("type", "float");
+    if (!is("num_bits", 8) || (!floats && !is("type", "int") && !member(input, "type").is_null()) ||
         (!dynamic && !fixed) || member(input, "symmetric") == Json(false))
-      return unsupported("The activation settings cannot be run yet (known: int8, symmetric, "
-                         "dynamic per token or static per tensor)",
-                         where);
-    out.activations = dynamic ? "int8-token-dynamic" : "int8-tensor-static";
+      return unsupported(
+          "The activation settings cannot be run yet (known: int8 and f8, symmetric, "
+          "dynamic per token or static per tensor)",
+          where);
+    out.activations =
+        std::string(floats ? "f8_e4m3" : "int8") + (dynamic ? "-token-dynamic" : "-tensor-static");
   } else if (!input.is_null()) {
     return Error{"bad-file", "\"input_activations\" is not an object", where};
   }
@@ -145,7 +151,8 @@ Result<CompressedConfig> CompressedConfig::parse(const Json& config, const std::
     return unsupported(
         "Sparse weights (" + sparsity["format"].get<std::string>() + ") cannot be read", where);
   TRY_ASSIGN(const std::string format, json_string_or(config, "format", "pack-quantized", where));
-  static const std::vector<std::string> known{"pack-quantized", "int-quantized", "naive-quantized",
+  static const std::vector<std::string> known{"pack-quantized",  "int-quantized",
+                                              "float-quantized", "naive-quantized",
                                               "mixed-precision", "dense"};
   const auto check_format = [&](const std::string& name) -> Result<void> {
     for (const auto& entry : known)

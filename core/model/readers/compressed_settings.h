@@ -12,6 +12,7 @@ namespace bitlathe {
 
 struct CompressedSettings {
   int bits = 0;
+  bool floats = false; ///< f8_e4m3
   bool symmetric = true;
   std::string strategy; ///< "tensor", "channel", "group"
   std::int64_t group = 0;

@@ -107,6 +107,16 @@ Result<void> read_codes(const std::string& module, const Parts& parts,
   const auto packed = parts.find("weight_packed");
   if (packed == parts.end()) {
     const auto& weight = *parts.at("weight");
+    if (settings.floats != (weight.dtype == "F8_E4M3"))
+      return bad(module, "its weight is stored as " + weight.dtype + ", unlike the settings",
+                 where);
+    if (settings.floats && weight.shape.size() == 2 && !weight.data.empty()) {
+      out.rows = weight.shape[0];
+      out.cols = weight.shape[1];
+      out.codes = weight.data;
+      out.keep_alive = weight.file;
+      return {};
+    }
     if (settings.bits != 8 || weight.shape.size() != 2 || weight.data.empty())
       return bad(module, "its int8 weight does not fit the settings", where);
     out.rows = weight.shape[0];
@@ -124,6 +134,8 @@ Result<void> read_codes(const std::string& module, const Parts& parts,
     reading.copied += out.owned_codes.size();
     return {};
   }
+  if (settings.floats)
+    return bad(module, "it is packed, but its settings say f8", where);
   const auto& tensor = *packed->second;
   const auto shape = parts.find("weight_shape");
   if (tensor.dtype != "I32" || tensor.shape.size() != 2)
@@ -218,7 +230,7 @@ std::optional<float> single(const StoredTensor& tensor) {
 Result<float> read_input_scale(const std::string& module, const Parts& parts,
                                const CompressedSettings& settings, const std::string& where) {
   const auto scale = parts.find("input_scale"), zero = parts.find("input_zero_point");
-  if (settings.activations != "int8-tensor-static") {
+  if (settings.activations.find("static") == std::string::npos) {
     if (scale != parts.end() || zero != parts.end())
       return bad(module, "it has an input_scale, but its activations are not static", where);
     return 0.0f;
@@ -344,9 +356,10 @@ Result<Module> read_quantized(const std::string& name, const Parts& parts, Readi
   out.scales = scale->second->data;
   if (!out.keep_alive)
     out.keep_alive = scale->second->file;
-  std::string id = "int" + std::to_string(settings->bits);
+  std::string id = settings->floats ? "f8_e4m3" : "int" + std::to_string(settings->bits);
   id += per_tensor ? "-tensor" : settings->group > 0 ? "-g" + std::to_string(group) : "-channel";
-  id += settings->symmetric ? "-sym" : "-asym";
+  if (!settings->floats)
+    id += settings->symmetric ? "-sym" : "-asym";
   id += type == FloatType::bf16 ? "-sbf16" : type == FloatType::f32 ? "-sf32" : "";
   TRY_ASSIGN(out.scheme, parse_scheme(id));
   TRY(read_zeros(name, parts, *settings, per_tensor ? 1 : groups, per_tensor ? 1 : out.rows,
@@ -382,8 +395,9 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   std::vector<Module> found;
   for (const auto& [name, parts] : by_module) {
     const auto weight = parts.find("weight");
-    const bool int8 = weight != parts.end() && weight->second->dtype == "I8";
-    const bool quantized = parts.count("weight_packed") || int8;
+    const bool one_byte = weight != parts.end() &&
+                          (weight->second->dtype == "I8" || weight->second->dtype == "F8_E4M3");
+    const bool quantized = parts.count("weight_packed") || one_byte;
     if (!quantized && weight == parts.end()) {
       for (const auto& [part, tensor] : parts)
         checkpoint->others.push_back(*tensor);
@@ -440,7 +454,7 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
 
 extern const CheckpointReader checkpoint_reader_compressed_tensors;
 const CheckpointReader checkpoint_reader_compressed_tensors{
-    "compressed-tensors", "A Hugging Face folder with compressed-tensors integer weights.",
+    "compressed-tensors", "A Hugging Face folder with compressed-tensors integer or f8 weights.",
     recognises, open};
 
 } // namespace bitlathe
