@@ -203,9 +203,17 @@ Result<MethodOutput> pack_learned(const LearnedLinear& linear, Compute& compute,
   const FloatView view{FloatType::f32, linear.rows, linear.cols,
                        std::as_bytes(std::span(linear.values))};
   // A value on the grid is coded as itself: scale * n * (1 / scale) rounds to n.
-  return pack_int(
-      {view, *linear.scheme, *linear.params, linear.observer, {}, compute, feedback, linear.name},
-      linear.grids);
+  TRY_ASSIGN(MethodOutput output, pack_int({.weight = view,
+                                            .scheme = *linear.scheme,
+                                            .params = *linear.params,
+                                            .observer = linear.observer,
+                                            .importance = {},
+                                            .compute = compute,
+                                            .feedback = feedback,
+                                            .where = linear.name},
+                                           linear.grids));
+  output.notes.insert(output.notes.begin(), linear.notes.begin(), linear.notes.end());
+  return output;
 }
 
 Result<void> finish_learning(CalibratedBlock& block, const std::vector<LearnedLinear>& linears,
