@@ -399,14 +399,16 @@ class TestActivations : public QObject {
     QVERIFY(plan->notes[0].find("simulated") != std::string::npos);
 
     // A method brings its scheme along, and a recipe that names one wins.
-    recipe.activations = "none";
+    recipe.activations = Recipe().activations;
     recipe.default_method = "llm-int8";
     plan = make_plan(*demo_, recipe);
     QVERIFY(worked(plan));
     QCOMPARE(plan->modules[2].activations, std::string("llm-int8"));
-    recipe.activations = "int8-token-dynamic";
-    plan = make_plan(*demo_, recipe);
-    QCOMPARE(plan->modules[2].activations, std::string("int8-token-dynamic"));
+    for (const char* named : {"int8-token-dynamic", "none"}) {
+      recipe.activations = named;
+      plan = make_plan(*demo_, recipe);
+      QCOMPARE(plan->modules[2].activations, std::string(named));
+    }
 
     recipe.activations = "int9";
     QCOMPARE(make_plan(*demo_, recipe).error().code, std::string("bad-argument"));

@@ -373,6 +373,51 @@ class TestCli : public QObject {
     }
   }
 
+  /// Methods that calibrate need text, said before any work; without an export the result is kept
+  /// and every verb opens it; tasks are counted and paired.
+  void calibratedMethodsAndTasks() {
+    const Run without = run({"quantize", demo, "-o", path("gptq"), "--method", "gptq", "--json"});
+    QCOMPARE(without.code, 1);
+    QVERIFY(without.json["error"]["message"].get<std::string>().find("--calibration") !=
+            std::string::npos);
+    QVERIFY(!QFile::exists(path("gptq")));
+    RUN_OK(kept, {"quantize", demo, "-o", path("gptq"), "--scheme", "int2-g64-asym", "--method",
+                  "gptq", "--param", "gptq.act_order=1", "--calibration", demo + "/calibration.txt",
+                  "--samples", "2", "--length", "64", "--format", "none", "--json"});
+    QVERIFY(kept.json["format"] == "none");
+    int with_error = 0;
+    for (const Json& module : kept.json["modules"])
+      with_error += module.contains("output_error");
+    QCOMPARE(with_error, 28);
+    const QString result = QString::fromStdString(kept.json["output"].get<std::string>());
+
+    QFile tasks(path("tasks.jsonl"));
+    QVERIFY(tasks.open(QFile::WriteOnly));
+    tasks.write("{\"prompt\": \"Count: 29, 30, 31, 32,\", \"answer\": \"33\"}\n"
+                "{\"prompt\": \"Count: 29, 30, 31, 32,\", \"answer\": \"3\"}\n"
+                "\n{\"prompt\": \"Count: 5, 6, 7,\", \"answer\": \"8\", \"task\": \"count\"}\n");
+    tasks.close();
+    RUN_OK(judged, {"evaluate", demo, result, demo, "--data", path("tasks.jsonl"), "--json"});
+    const Json& models = judged.json["models"];
+    QCOMPARE(models.size(), std::size_t(3));
+    QVERIFY(models[0]["right"] == 2); // "3" is not "33"
+    QVERIFY(models[0]["n"] == 3);
+    QVERIFY(models[0]["paired_p"].is_null());
+    QVERIFY(models[0]["ci_low"].get<double>() < 0.667 &&
+            models[0]["ci_high"].get<double>() > 0.667);
+    QVERIFY(models[2]["right"] == 2);
+    QVERIFY(models[2]["paired_p"] == 1.0);
+    QVERIFY(models[0]["kinds"]["count"]["right"] == 1);
+
+    QVERIFY(tasks.open(QFile::WriteOnly));
+    tasks.write("{\"prompt\": \"x\"}\n");
+    tasks.close();
+    const Run broken = run({"evaluate", demo, "--data", path("tasks.jsonl"), "--json"});
+    QCOMPARE(broken.code, 1);
+    QVERIFY(broken.json["error"]["where"].get<std::string>().find("line 1") != std::string::npos);
+    QCOMPARE(run({"evaluate", demo}).code, 2);
+  }
+
   void refusalsNameModules() {
     const Run result = run({"quantize", demo, "-o", path("refused"), "--scheme", "int3-g128-asym",
                             "--format", "gguf", "--json"});

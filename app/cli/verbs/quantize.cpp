@@ -27,6 +27,8 @@ std::vector<std::string> split(const std::string& text, char separator) {
 
 Result<std::vector<const Exporter*>> wanted_exporters(const Invocation& invocation) {
   std::vector<const Exporter*> exporters;
+  if (invocation.text("format") == "none")
+    return exporters;
   for (const std::string& id : split(invocation.text("format", "compressed-tensors"), ',')) {
     TRY_ASSIGN(const Exporter* exporter, exporter_by_id(id));
     exporters.push_back(exporter);
@@ -206,19 +208,25 @@ Result<OrderedJson> run(Invocation& invocation) {
     }
   }
   OrderedJson json;
-  if (!invocation.has("no-keep")) {
+  const bool keep = exporters.empty() || !invocation.has("no-keep");
+  if (keep) {
     const fs::path kept = target / ".bitlathe";
     std::error_code problem;
+    fs::create_directories(target, problem);
     fs::remove_all(kept, problem);
     fs::rename(work.path(), kept, problem);
     if (problem)
       return Error{"io", "Cannot keep the result: " + problem.message(), kept.string()};
     TRY_ASSIGN(const KeptResult info, read_result(kept));
     json["result"] = {{"path", kept.string()}, {"bytes", info.bytes}};
+    if (exporters.empty()) { // the result is a checkpoint itself
+      main_output = kept;
+      bytes_after = info.bytes;
+    }
   }
   json["output"] = main_output.string();
   json["outputs"] = outputs;
-  json["format"] = exporters.front()->id;
+  json["format"] = exporters.empty() ? "none" : exporters.front()->id;
   json["bytes_before"] = summary.bytes_before;
   json["bytes_after"] = summary.bytes_after;
   json["export_bytes"] = bytes_after;
@@ -291,7 +299,9 @@ const VerbOption options[] = {
      "What a block's methods see: quantized (default), what the coded blocks before it make of "
      "the text, or original."},
     {"statistics", "STATS", "Statistics from `calibrate`, or an importance matrix."},
-    {"format", "F[,F...]", "Export formats (default compressed-tensors)."},
+    {"format", "F[,F...]",
+     "Export formats (default compressed-tensors); none keeps the result in DIR/.bitlathe, which "
+     "every verb opens."},
     {"name", "NAME", "Name of the exported model."},
     {"dry-run", "", "Print the plan and stop."},
     {"force", "", "Write into a folder that is not empty."},
