@@ -15,7 +15,8 @@ Recipe quick_win() {
 Recipe best_4_bit() {
   Recipe recipe;
   recipe.default_scheme = "int4-g32-asym";
-  recipe.default_method = "mse";
+  recipe.default_method = "gptq";
+  recipe.default_params["act_order"] = 1;
   recipe.rules.push_back({"*.v_proj", "int8-g32-asym", "", Json::object()});
   recipe.rules.push_back({"*.down_proj", "int6-g32-asym", "", Json::object()});
   return recipe;
@@ -30,7 +31,7 @@ Recipe small_4_bit() {
 
 Recipe portable() {
   Recipe recipe;
-  recipe.default_scheme = "q4_0";
+  recipe.default_scheme = "Q4_K_M";
   recipe.default_method = "rtn";
   return recipe;
 }
@@ -38,14 +39,22 @@ Recipe portable() {
 Recipe w8a8() {
   Recipe recipe;
   recipe.default_scheme = "int8-channel-sym";
+  recipe.default_method = "smoothquant";
   recipe.activations = "int8-token-dynamic";
+  return recipe;
+}
+
+Recipe nf4() {
+  Recipe recipe;
+  recipe.default_scheme = "nf4-b64-dq";
   return recipe;
 }
 
 Recipe tiny() {
   Recipe recipe;
   recipe.default_scheme = "int3-g128-asym";
-  recipe.default_method = "mse";
+  recipe.default_method = "gptq";
+  recipe.default_params["act_order"] = 1;
   return recipe;
 }
 
@@ -55,14 +64,21 @@ constexpr RecipePreset presets[] = {
     {"small-4-bit", "Small 4-bit", "4-bit weights in groups of 128: what most servers load.",
      small_4_bit},
     {"best-4-bit", "Best 4-bit",
-     "4-bit weights in groups of 32 with clip search; value and down projections at 8 and 6 bits.",
+     "4-bit weights in groups of 32 by GPTQ, which calibrates; value and down projections at 8 and "
+     "6 "
+     "bits.",
      best_4_bit},
-    {"portable", "CPU and portable", "q4_0 blocks for GGUF: runs with llama.cpp on any machine.",
+    {"portable", "CPU and portable", "Q4_K_M for GGUF: runs with llama.cpp on any machine.",
      portable},
     {"w8a8", "INT8 serving (W8A8)",
-     "8-bit weights per channel and 8-bit activations per token, for int8 matrix units.", w8a8},
+     "8-bit weights per channel and 8-bit activations per token, for int8 matrix units; "
+     "SmoothQuant, "
+     "which calibrates, takes outliers out of the activations.",
+     w8a8},
+    {"nf4", "NF4 (QLoRA)", "4-bit codes for normal values in blocks of 64, their scales in 8 bits.",
+     nf4},
     {"tiny", "As small as sensible",
-     "3-bit weights with clip search; look at the loss before you ship it.", tiny},
+     "3-bit weights by GPTQ, which calibrates; look at the loss before you ship it.", tiny},
 };
 
 } // namespace

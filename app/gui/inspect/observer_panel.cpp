@@ -81,6 +81,10 @@ ObserverPanel::ObserverPanel(Workbench& workbench, QWidget* parent)
   table_->verticalHeader()->hide();
   table_->verticalHeader()->setDefaultSectionSize(QFontMetrics(smallFont()).height() + space::s);
   table_->horizontalHeader()->setStretchLastSection(true);
+  table_->horizontalHeader()->setDefaultAlignment(Qt::AlignLeft | Qt::AlignVCenter);
+  // The table fits columns to their contents, which leaves the title out.
+  const int title = QFontMetrics(smallFont()).horizontalAdvance(columns[0].title) + 2 * space::m;
+  table_->horizontalHeader()->setMinimumSectionSize(title);
   table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
   table_->setSelectionBehavior(QAbstractItemView::SelectRows);
   table_->setSelectionMode(QAbstractItemView::SingleSelection);
