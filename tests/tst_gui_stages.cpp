@@ -291,8 +291,10 @@ class TestGuiStages : public QObject {
     std::vector<ModuleResult> results{
         result("model.embed_tokens", "bf16", 300, false),
         result("model.layers.0.self_attn.q_proj", "int4-g128-asym", 21.5)};
+    results[1].output_error = 0.0123;
     model.update(results);
     QCOMPARE(changed.size(), 1); // one signal for the batch
+    QCOMPARE(model.index(1, ResultsModel::output).data().toString(), QStringLiteral("1.23"));
     QCOMPARE(model.storedCount(), 1);
     QCOMPARE(model.index(1, ResultsModel::sqnr).data().toString(), QStringLiteral("21.50"));
     QCOMPARE(model.index(1, ResultsModel::sqnr).data(sort_role).toDouble(), 21.5);

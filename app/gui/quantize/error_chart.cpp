@@ -55,6 +55,8 @@ double ErrorChart::value(const ResultsModel::Row& row) const {
     return 1 - row.cosine;
   case Metric::worst:
     return row.worst;
+  case Metric::output:
+    return std::max(row.output, 0.0);
   }
   return 0;
 }

@@ -12,7 +12,7 @@ namespace bitlathe::gui {
 class ErrorChart : public QWidget {
   Q_OBJECT
  public:
-  enum class Metric { sqnr, mse, cosine, worst };
+  enum class Metric { sqnr, mse, cosine, worst, output };
 
   explicit ErrorChart(QWidget* parent = nullptr);
   void setRows(const QList<ResultsModel::Row>& rows);

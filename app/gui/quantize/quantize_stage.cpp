@@ -97,6 +97,7 @@ QuantizeStage::QuantizeStage(Workbench& workbench, QWidget* parent)
   metric_->addItem(tr("Mean squared error"), int(ErrorChart::Metric::mse));
   metric_->addItem(tr("1 \u2212 cosine"), int(ErrorChart::Metric::cosine));
   metric_->addItem(tr("Largest error"), int(ErrorChart::Metric::worst));
+  metric_->addItem(tr("Output lost on calibration text"), int(ErrorChart::Metric::output));
   metric_->setToolTip(tr("What the bars show. SQNR is the ratio of signal to quantization noise; "
                          "6 dB is about one bit"));
   metric_->setAccessibleName(tr("Error measure"));
@@ -237,12 +238,12 @@ QWidget* QuantizeStage::buildTable() {
   auto* bars = new BarDelegate(table_);
   for (const int column :
        {ResultsModel::bytes, ResultsModel::share, ResultsModel::sqnr, ResultsModel::mse,
-        ResultsModel::cosine, ResultsModel::worst, ResultsModel::seconds})
+        ResultsModel::cosine, ResultsModel::worst, ResultsModel::seconds, ResultsModel::output})
     table_->setItemDelegateForColumn(column, bars);
   QHeaderView* header = table_->horizontalHeader();
   header->setHighlightSections(false);
   header->setStretchLastSection(false);
-  const int widths[ResultsModel::column_count] = {0, 126, 56, 78, 76, 76, 78, 80, 78, 72};
+  const int widths[ResultsModel::column_count] = {0, 122, 76, 70, 76, 68, 68, 74, 80, 78, 66};
   for (int at = 1; at < ResultsModel::column_count; ++at)
     header->resizeSection(at, widths[at]);
   header->setSectionResizeMode(ResultsModel::name, QHeaderView::Stretch);
@@ -253,7 +254,8 @@ QWidget* QuantizeStage::buildTable() {
     auto* shown =
         new QAction(model_->headerData(at, Qt::Horizontal, Qt::DisplayRole).toString(), header);
     shown->setCheckable(true);
-    shown->setChecked(at != ResultsModel::share && at != ResultsModel::worst);
+    shown->setChecked(at != ResultsModel::share && at != ResultsModel::worst &&
+                      at != ResultsModel::cosine);
     table_->setColumnHidden(at, !shown->isChecked());
     connect(shown, &QAction::toggled, table_,
             [this, at](bool on) { table_->setColumnHidden(at, !on); });

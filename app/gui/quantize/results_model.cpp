@@ -93,6 +93,7 @@ void ResultsModel::take(Row& row, const ModuleResult& result) {
   row.cosine = result.cosine;
   row.worst = double(result.max_abs_error);
   row.seconds = result.seconds;
+  row.output = result.output_error;
   row.state = result.quantized ? RowState::stored : RowState::kept;
   if (result.quantized)
     ++stored_;
@@ -179,6 +180,8 @@ QVariant ResultsModel::text(const Row& row, int column) const {
     if (!stored)
       return none;
     return row.sqnr >= exact_sqnr ? tr("exact") : QString::number(row.sqnr, 'f', 2);
+  case output:
+    return stored && row.output >= 0 ? formatNumber(100 * row.output, 3) : none;
   case mse:
     return stored ? formatNumber(row.mse, 3) : none;
   case cosine:
@@ -207,6 +210,8 @@ QVariant ResultsModel::number(const Row& row, int column) const {
     return row.before ? double(row.after) / double(row.before) : 1.0;
   case sqnr:
     return stored ? row.sqnr : 1e3;
+  case output:
+    return stored ? row.output : -2.0;
   case mse:
     return stored ? row.mse : -1.0;
   case cosine:
@@ -273,6 +278,9 @@ QVariant ResultsModel::headerData(int section, Qt::Orientation orientation, int 
       {tr("SQNR dB"), tr("Signal to quantization noise: 10 log10 of squared weights over squared "
                          "errors. Higher is "
                          "better; 6 dB is about one bit")},
+      {tr("Output %"), tr("Share of the module's output that is lost on the calibration text: "
+                          "100 ||(W-W')X||\u00b2 / ||WX||\u00b2. What methods that calibrate make "
+                          "small, at the price of the figures of the weights")},
       {tr("MSE"), tr("Mean squared error of the stored values against the source's")},
       {tr("Cosine"), tr("Cosine of the angle between stored and source weights; 1 is the same "
                         "direction")},

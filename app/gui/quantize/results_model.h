@@ -20,6 +20,7 @@ class ResultsModel : public QAbstractTableModel {
     bytes,
     share,
     sqnr,
+    output,
     mse,
     cosine,
     worst,
@@ -37,6 +38,7 @@ class ResultsModel : public QAbstractTableModel {
     quint64 before = 0, after = 0; ///< bytes
     RowState state = RowState::waiting;
     double mse = 0, sqnr = 0, cosine = 1, worst = 0, seconds = 0;
+    double output = -1; ///< share of the output lost on the calibration text; -1: not known
   };
 
   explicit ResultsModel(QObject* parent = nullptr);
