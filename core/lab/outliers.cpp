@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/lab/outliers.h"
+
+#include "core/export/exporter.h"
+#include "core/model/assemble.h"
+#include "core/model/transpose.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <random>
+
+namespace bitlathe {
+
+namespace {
+
+constexpr const char* list_file = "outliers.json";
+
+/// A norm and the linears that read what it gives.
+struct Place {
+  std::size_t norm = 0;
+  std::vector<std::size_t> readers;
+};
+
+std::vector<Place> places_of(const Checkpoint& checkpoint) {
+  std::vector<Place> out;
+  const auto index_of = [&](int layer, std::string_view part) {
+    const Module* module = checkpoint.find_part(layer, part);
+    return module ? std::optional(std::size_t(module - checkpoint.modules.data())) : std::nullopt;
+  };
+  const auto add = [&](int layer, std::string_view norm,
+                       std::initializer_list<std::string_view> parts) {
+    const auto at = index_of(layer, norm);
+    if (!at)
+      return;
+    Place place;
+    place.norm = *at;
+    for (const std::string_view part : parts)
+      if (const auto reader = index_of(layer, part))
+        place.readers.push_back(*reader);
+    if (!place.readers.empty())
+      out.push_back(std::move(place));
+  };
+  for (int layer = 0; layer < int(checkpoint.spec->layers); ++layer) {
+    if (checkpoint.find_part(layer, "mlp_norm")) {
+      add(layer, "attention_norm", {"q", "k", "v", "qkv"});
+      add(layer, "mlp_norm", {"gate", "up", "gate_up"});
+    } else if (checkpoint.spec->parallel_residual) { // one norm for both
+      add(layer, "attention_norm", {"q", "k", "v", "qkv", "gate", "up", "gate_up"});
+    } else {
+      add(layer, "attention_norm", {"q", "k", "v", "qkv"});
+    }
+  }
+  return out;
+}
+
+std::vector<float> row_of(const QTensor& weight, std::int64_t row) {
+  std::vector<float> out(std::size_t(weight.cols));
+  const MatrixView view = weight.view();
+  view.layout->decode(view, row, 0, weight.cols, out.data());
+  return out;
+}
+
+bool holds(FloatType type, float value) {
+  std::byte buffer[4];
+  store_float(type, buffer, 0, value);
+  return load_float(type, buffer, 0) == value || std::isnan(value);
+}
+
+/// Whether x * y is that product, and not the nearest float to it.
+bool exact_product(float x, float y) {
+  return double(x) * double(y) == double(x * y) || std::isnan(x); // 24 + 24 bits fit into f64
+}
+
+/// New values on the way to the disk: one weight at a time is in memory, however large the model.
+class Scratch {
+ public:
+  static Result<std::unique_ptr<Scratch>> create(const fs::path& beside) {
+    auto out = std::make_unique<Scratch>();
+    out->path_ = beside;
+    std::error_code problem;
+    fs::create_directories(beside.parent_path(), problem);
+    TRY_ASSIGN(out->file_, OutputFile::create(beside));
+    return out;
+  }
+  ~Scratch() {
+    file_.reset();
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+  }
+
+  Result<void> add(QTensor& tensor, FloatType type, std::vector<std::byte> bytes) {
+    tensor.scheme = float_scheme(type);
+    tensor.by_columns = false;
+    tensor.row_order.reset();
+    pending_.push_back({&tensor, file_->size(), bytes.size()});
+    bytes.resize((bytes.size() + 63) / 64 * 64);
+    return file_->write(bytes);
+  }
+
+  /// Points the tensors at what was written.
+  Result<void> finish() {
+    TRY(file_->close());
+    TRY_ASSIGN(const std::shared_ptr<const MappedFile> map, MappedFile::open(path_));
+    for (const Pending& pending : pending_) {
+      pending.tensor->codes = map->bytes().subspan(pending.offset, pending.size);
+      pending.tensor->keep_alive = map;
+    }
+    return {};
+  }
+
+ private:
+  struct Pending {
+    QTensor* tensor;
+    std::uint64_t offset;
+    std::size_t size;
+  };
+  fs::path path_;
+  std::unique_ptr<OutputFile> file_;
+  std::vector<Pending> pending_;
+};
+
+/// The changed model, and the list that goes with it.
+struct PlantedModel : Checkpoint {
+  OrderedJson list;
+};
+
+PlantedModel copy_of(const Checkpoint& source) {
+  PlantedModel out;
+  out.path = source.path;
+  out.name = source.name;
+  out.format = source.format;
+  out.architecture = source.architecture;
+  out.config = source.config;
+  out.gguf = source.gguf;
+  out.others = source.others;
+  out.spec = source.spec;
+  out.tokenizer = source.tokenizer;
+  out.kv_keys = source.kv_keys;
+  out.kv_values = source.kv_values;
+  out.kv_scales = source.kv_scales;
+  out.side_files = source.side_files;
+  for (const Module& module : source.modules) {
+    Module& copy = out.modules.emplace_back();
+    copy.name = module.name;
+    copy.stored_name = module.stored_name;
+    copy.part = module.part;
+    copy.role = module.role;
+    copy.layer = module.layer;
+    copy.shape = module.shape;
+    copy.weight = view_of(module.weight);
+    copy.bias = view_of(module.bias);
+    copy.linear = module.linear;
+    copy.transposed_in_hf = module.transposed_in_hf;
+    copy.gguf_offset = module.gguf_offset;
+    copy.tied_to_embedding = module.tied_to_embedding;
+  }
+  return out;
+}
+
+class Planting {
+ public:
+  Planting(const Checkpoint& source, const OutlierOptions& options, Feedback& feedback)
+      : source_(source), options_(options), feedback_(feedback),
+        random_(std::uint64_t(options.seed)), model_(copy_of(source)) {}
+
+  Result<PlantedOutliers> run(const fs::path& folder) {
+    const std::vector<Place> places = places_of(source_);
+    if (places.empty())
+      return Error{"unsupported", "The model has no norm that linears read", source_.path.string()};
+    const fs::path target = fs::absolute(folder).lexically_normal();
+    const fs::path clean = target.has_filename() ? target : target.parent_path();
+    std::error_code ignored;
+    if (fs::equivalent(clean, source_.path, ignored) ||
+        fs::equivalent(clean, source_.path.parent_path(), ignored))
+      return Error{"bad-argument", "The output folder is the model's own", clean.string()};
+    TRY_ASSIGN(scratch_, Scratch::create(clean.parent_path() /
+                                         ("." + clean.filename().string() + ".planting")));
+    feedback_.set_step("Planting outliers");
+    feedback_.done = 0;
+    feedback_.total = source_.bytes();
+    for (const Place& place : places)
+      TRY(plant(place));
+    TRY(scratch_->finish());
+    describe();
+    ExportOptions export_options;
+    export_options.folder = clean;
+    export_options.replace = options_.replace;
+    TRY_ASSIGN(const ExportOutcome written,
+               run_export(model_, exporter(), export_options, feedback_));
+    out_.path = written.path;
+    out_.bytes = written.bytes;
+    out_.notes.insert(out_.notes.end(), written.notes.begin(), written.notes.end());
+    return std::move(out_);
+  }
+
+ private:
+  /// Plain safetensors, with the list of channels beside them.
+  static const Exporter& exporter() {
+    static const Exporter with_list = [] {
+      Exporter out = *find_exporter("safetensors");
+      out.write = [](const ExportInput& input) -> Result<fs::path> {
+        TRY_ASSIGN(const fs::path written, find_exporter("safetensors")->write(input));
+        const auto& model = static_cast<const PlantedModel&>(input.model);
+        TRY(write_file(input.folder / list_file, model.list.dump(2) + "\n"));
+        return written;
+      };
+      return out;
+    }();
+    return with_list;
+  }
+
+  /// Ascending, out of those that scaling changes at all.
+  std::vector<std::int64_t> draw(const std::vector<float>& norm) {
+    std::vector<std::int64_t> open;
+    for (std::size_t c = 0; c < norm.size(); ++c)
+      if (norm[c] != 0 && std::isfinite(norm[c] * options_.factor))
+        open.push_back(std::int64_t(c));
+    const auto n = std::min(open.size(), std::size_t(options_.channels));
+    for (std::size_t i = 0; i < n; ++i)
+      std::swap(open[i], open[i + std::size_t(random_() % (open.size() - i))]);
+    open.resize(n);
+    std::sort(open.begin(), open.end());
+    return open;
+  }
+
+  Result<void> plant(const Place& place) {
+    const Module& module = source_.modules[place.norm];
+    Module& changed = model_.modules[place.norm];
+    const float offset = source_.spec->norm_plus_one ? 1.0f : 0.0f;
+    std::vector<float> stored = row_of(module.weight, 0), used = stored;
+    for (float& value : used)
+      value += offset;
+    const auto channels = draw(used);
+    if (std::int64_t(channels.size()) < options_.channels)
+      out_.notes.push_back(module.name + ": only " + std::to_string(channels.size()) +
+                           " channels can be scaled, the others are zero or not finite");
+
+    // What the norm will really multiply by decides by what the columns are divided.
+    std::vector<float> ratio(used.size(), 1.0f);
+    std::vector<float> bias = module.bias.rows > 0 ? row_of(module.bias, 0) : std::vector<float>();
+    for (const std::int64_t channel : channels) {
+      const auto c = std::size_t(channel);
+      stored[c] = used[c] * options_.factor - offset;
+      ratio[c] = (stored[c] + offset) / used[c];
+      if (!bias.empty()) {
+        note_rounding(bias[c], ratio[c]);
+        bias[c] *= ratio[c];
+      }
+      if (double(ratio[c]) * double(used[c]) != double(stored[c] + offset))
+        out_.exact = false;
+    }
+    TRY(put(module, changed.weight, stored, module.weight.scheme.float_type));
+    if (!bias.empty())
+      TRY(put(module, changed.bias, bias, module.bias.scheme.float_type));
+    PlantedNorm& norm = out_.norms.emplace_back();
+    norm.norm = module.name;
+    norm.channels = channels;
+    for (const std::size_t reader : place.readers) {
+      if (feedback_.stopped())
+        return cancelled_error();
+      TRY(divide(source_.modules[reader], model_.modules[reader].weight, channels, ratio));
+      norm.readers.push_back(source_.modules[reader].name);
+      feedback_.advance(source_.modules[reader].bytes());
+    }
+    return {};
+  }
+
+  void note_rounding(float x, float y) { out_.exact = out_.exact && exact_product(x, y); }
+
+  /// A vector, in its type or in f32.
+  Result<void> put(const Module& module, QTensor& tensor, const std::vector<float>& values,
+                   FloatType type) {
+    if (!std::all_of(values.begin(), values.end(), [&](float x) { return holds(type, x); })) {
+      widened_.push_back(module.name);
+      type = FloatType::f32;
+    }
+    std::vector<std::byte> bytes(values.size() * float_size(type));
+    for (std::size_t i = 0; i < values.size(); ++i)
+      store_float(type, bytes.data(), std::int64_t(i), values[i]);
+    return scratch_->add(tensor, type, std::move(bytes));
+  }
+
+  Result<void> divide(const Module& module, QTensor& tensor,
+                      const std::vector<std::int64_t>& channels, const std::vector<float>& ratio) {
+    const ByRows by_rows(module.weight);
+    const QTensor& weight = *by_rows;
+    FloatType type = weight.scheme.float_type;
+    std::vector<std::byte> bytes;
+    for (bool again = true; again;) {
+      again = false;
+      const auto row_bytes = std::size_t(weight.cols) * float_size(type);
+      bytes.assign(std::size_t(weight.rows) * row_bytes, std::byte(0));
+      for (std::int64_t row = 0; row < weight.rows && !again; ++row) {
+        std::vector<float> values = row_of(weight, row);
+        for (const std::int64_t channel : channels) {
+          float& value = values[std::size_t(channel)];
+          const float divided = value / ratio[std::size_t(channel)];
+          if (type != FloatType::f32 && !holds(type, divided)) {
+            again = true; // the type cannot hold it: all of the weight in f32
+            break;
+          }
+          if (!std::isnan(value) &&
+              double(divided) * double(ratio[std::size_t(channel)]) != double(value))
+            out_.exact = false;
+          value = divided;
+        }
+        for (std::int64_t col = 0; col < weight.cols; ++col)
+          store_float(type, bytes.data() + std::size_t(row) * row_bytes, col,
+                      values[std::size_t(col)]);
+      }
+      if (again) {
+        type = FloatType::f32;
+        widened_.push_back(module.name);
+      }
+    }
+    return scratch_->add(tensor, type, std::move(bytes));
+  }
+
+  /// Notes for people, the list for the folder, and the float type that programs should load.
+  void describe() {
+    if (!widened_.empty()) {
+      out_.notes.push_back(std::to_string(widened_.size()) +
+                           " tensors are written as F32, because their type does not hold the "
+                           "scaled values exactly (" +
+                           widened_.front() + (widened_.size() > 1 ? ", ..." : "") +
+                           "): load the model in float32");
+      model_.config[model_.config.contains("dtype") ? "dtype" : "torch_dtype"] = "float32";
+      if (model_.config.contains("torch_dtype"))
+        model_.config["torch_dtype"] = "float32";
+    }
+    if (!out_.exact)
+      out_.notes.push_back("Some scaled values are rounded to F32: the model computes the same "
+                           "only within rounding");
+    OrderedJson& list = model_.list;
+    list["bitlathe_outliers"] = 1;
+    list["about"] = "Channels of norms multiplied by the factor; the columns of the readers are "
+                    "divided by it, so the model computes what its source does.";
+    list["source"] = source_.name;
+    list["factor"] = options_.factor;
+    list["seed"] = options_.seed;
+    list["exact"] = out_.exact;
+    list["norms"] = OrderedJson::array();
+    for (const PlantedNorm& norm : out_.norms)
+      list["norms"].push_back(
+          {{"name", norm.norm}, {"channels", norm.channels}, {"readers", norm.readers}});
+  }
+
+  const Checkpoint& source_;
+  const OutlierOptions& options_;
+  Feedback& feedback_;
+  std::mt19937_64 random_;
+  std::unique_ptr<Scratch> scratch_; ///< the model's tensors point into it
+  PlantedModel model_;
+  PlantedOutliers out_;
+  std::vector<std::string> widened_;
+};
+
+} // namespace
+
+Result<PlantedOutliers> plant_outliers(const Checkpoint& checkpoint, const OutlierOptions& options,
+                                       const fs::path& folder, Feedback& feedback) {
+  const std::string where = checkpoint.path.string();
+  if (!checkpoint.spec)
+    return Error{"unsupported",
+                 "Outliers are planted into models that can be run: " + checkpoint.why_not_runnable,
+                 where};
+  for (const Module& module : checkpoint.modules)
+    if (!module.weight.scheme.family || module.weight.scheme.quantized)
+      return Error{"unsupported",
+                   "Outliers are planted into unquantized models, and " + module.name +
+                       " is stored as " + module.weight.scheme.id,
+                   where};
+  if (options.channels < 1 || options.channels >= checkpoint.spec->hidden)
+    return Error{"bad-argument",
+                 "The number of outlier channels must be from 1 to " +
+                     std::to_string(checkpoint.spec->hidden - 1) + ", not " +
+                     std::to_string(options.channels),
+                 where};
+  if (!(options.factor >= OutlierOptions::least_factor &&
+        options.factor <= OutlierOptions::largest_factor))
+    return Error{"bad-argument", "The factor of outliers must be from 2 to 1024", where};
+  return Planting(checkpoint, options, feedback).run(folder);
+}
+
+} // namespace bitlathe
