@@ -73,21 +73,16 @@ bool exact_product(float x, float y) {
 }
 
 /// New values on the way to the disk: one weight at a time is in memory, however large the model.
+/// They lie in a staging folder of the output's, which goes away with them.
 class Scratch {
  public:
-  static Result<std::unique_ptr<Scratch>> create(const fs::path& beside) {
+  static Result<std::unique_ptr<Scratch>> create(const fs::path& target, bool replace) {
     auto out = std::make_unique<Scratch>();
-    out->path_ = beside;
-    std::error_code problem;
-    fs::create_directories(beside.parent_path(), problem);
-    TRY_ASSIGN(out->file_, OutputFile::create(beside));
+    TRY_ASSIGN(out->folder_, OutputFolder::create(target, replace));
+    TRY_ASSIGN(out->file_, OutputFile::create(out->path()));
     return out;
   }
-  ~Scratch() {
-    file_.reset();
-    std::error_code ignored;
-    fs::remove(path_, ignored);
-  }
+  const fs::path& target() const { return folder_->target(); }
 
   Result<void> add(QTensor& tensor, FloatType type, std::vector<std::byte> bytes) {
     tensor.scheme = float_scheme(type);
@@ -95,13 +90,13 @@ class Scratch {
     tensor.row_order.reset();
     pending_.push_back({&tensor, file_->size(), bytes.size()});
     bytes.resize((bytes.size() + 63) / 64 * 64);
-    return file_->write(bytes);
+    return at_target(file_->write(bytes));
   }
 
   /// Points the tensors at what was written.
   Result<void> finish() {
-    TRY(file_->close());
-    TRY_ASSIGN(const std::shared_ptr<const MappedFile> map, MappedFile::open(path_));
+    TRY(at_target(file_->close()));
+    TRY_ASSIGN(const std::shared_ptr<const MappedFile> map, MappedFile::open(path()));
     for (const Pending& pending : pending_) {
       pending.tensor->codes = map->bytes().subspan(pending.offset, pending.size);
       pending.tensor->keep_alive = map;
@@ -115,8 +110,16 @@ class Scratch {
     std::uint64_t offset;
     std::size_t size;
   };
-  fs::path path_;
-  std::unique_ptr<OutputFile> file_;
+  fs::path path() const { return folder_->staging() / "values"; }
+  /// Errors name the place people asked for.
+  Result<void> at_target(Result<void> outcome) const {
+    if (!outcome)
+      outcome.error().where = target().string();
+    return outcome;
+  }
+
+  std::unique_ptr<OutputFolder> folder_;
+  std::unique_ptr<OutputFile> file_; ///< lies in the folder: goes first
   std::vector<Pending> pending_;
 };
 
@@ -168,14 +171,12 @@ class Planting {
     const std::vector<Place> places = places_of(source_);
     if (places.empty())
       return Error{"unsupported", "The model has no norm that linears read", source_.path.string()};
-    const fs::path target = fs::absolute(folder).lexically_normal();
-    const fs::path clean = target.has_filename() ? target : target.parent_path();
+    TRY_ASSIGN(scratch_, Scratch::create(folder, options_.replace));
     std::error_code ignored;
-    if (fs::equivalent(clean, source_.path, ignored) ||
-        fs::equivalent(clean, source_.path.parent_path(), ignored))
-      return Error{"bad-argument", "The output folder is the model's own", clean.string()};
-    TRY_ASSIGN(scratch_, Scratch::create(clean.parent_path() /
-                                         ("." + clean.filename().string() + ".planting")));
+    const fs::path source =
+        fs::is_directory(source_.path, ignored) ? source_.path : source_.path.parent_path();
+    if (fs::equivalent(scratch_->target(), source, ignored))
+      return Error{"bad-argument", "The output folder is the model's own", source.string()};
     feedback_.set_step("Planting outliers");
     feedback_.done = 0;
     feedback_.total = source_.bytes();
@@ -184,7 +185,7 @@ class Planting {
     TRY(scratch_->finish());
     describe();
     ExportOptions export_options;
-    export_options.folder = clean;
+    export_options.folder = folder;
     export_options.replace = options_.replace;
     TRY_ASSIGN(const ExportOutcome written,
                run_export(model_, exporter(), export_options, feedback_));

@@ -11,7 +11,7 @@
 namespace bitlathe {
 
 struct OutlierOptions {
-  std::int64_t channels = 6; ///< of every norm
+  std::int64_t channels = 8; ///< of every norm
   float factor = 64;         ///< powers of two are exact in every float type
   std::int64_t seed = 0;     ///< which channels
   bool replace = false;      ///< write into a folder that is not empty

@@ -54,7 +54,7 @@ void show(const OrderedJson& json, std::ostream& out) {
 
 constexpr VerbOption options[] = {
     {"o", "DIR", "Folder to write into."},
-    {"channels", "N", "Channels of every norm (default 6)."},
+    {"channels", "N", "Channels of every norm (default 8)."},
     {"factor", "X", "What they are multiplied by, 2 to 1024 (default 64)."},
     {"force", "", "Write into a folder that is not empty."},
 };
