@@ -2,6 +2,7 @@
 // The main job through the window on the demo model: open, look, plan, quantize, compare, save and
 // reopen. Meanwhile the event loop is watched: how long it was ever kept from turning.
 #include "app/gui/shell/main_window.h"
+#include "app/gui/shell/sample_session.h"
 #include "app/gui/stage.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/card.h"
@@ -11,6 +12,7 @@
 #include <ctime>
 #include <QApplication>
 #include <QElapsedTimer>
+#include <QFileInfo>
 #include <QSignalSpy>
 #include <QStandardPaths>
 #include <QTemporaryDir>
@@ -79,6 +81,7 @@ class GuiFlowTest : public QObject {
   void missing_checkpoint_is_told();
   void whole_job();
   void cancelled_is_not_failed();
+  void outlier_sample();
 
  private:
   QTemporaryDir kept_;
@@ -92,6 +95,33 @@ void GuiFlowTest::missing_checkpoint_is_told() {
   window.openPath("/nonexistent/model");
   QTRY_VERIFY_WITH_TIMEOUT(!window.problem().isEmpty(), 10000);
   QVERIFY(!bench.checkpoint());
+}
+
+/// One click: planted, opened, explained, with a recipe to break it and the outliers to be seen.
+/// BITLATHE_PICTURES=FOLDER writes what a person sees.
+void GuiFlowTest::outlier_sample() {
+  Workbench bench;
+  MainWindow window(bench, false);
+  window.resize(1440, 900);
+  window.show();
+  window.openOutliers();
+  QTRY_VERIFY_WITH_TIMEOUT(bench.checkpoint() && bench.statistics(), patience);
+  QTRY_VERIFY_WITH_TIMEOUT(!bench.engine().busy(), patience);
+  QCOMPARE(QString::fromStdString(bench.checkpoint()->path.string()), outlierSampleFolder());
+  QCOMPARE(bench.current(), QString("model.layers.0.self_attn.q_proj"));
+  const auto& module = bench.statistics()->modules.at("model.layers.0.self_attn.q_proj");
+  QVERIFY(module.outlier_channels().size() >= 4);
+  QVERIFY(bench.plan() && bench.plan()->find("model.layers.0.self_attn.q_proj")->activations ==
+                              "int8-token-dynamic");
+  QVERIFY(window.problem().contains("smoothquant"));
+  QVERIFY(QFileInfo::exists(outlierSampleFolder() + "/evaluation.txt"));
+  if (const QString folder = qEnvironmentVariable("BITLATHE_PICTURES"); !folder.isEmpty())
+    for (const auto mode : {ThemeMode::light, ThemeMode::dark}) {
+      Theme::instance().apply(*static_cast<QApplication*>(QApplication::instance()), mode);
+      QTest::qWait(500);
+      window.grab().save(
+          QString("%1/outliers-%2.png").arg(folder, mode == ThemeMode::light ? "light" : "dark"));
+    }
 }
 
 void GuiFlowTest::whole_job() {

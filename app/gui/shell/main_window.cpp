@@ -7,6 +7,7 @@
 #include "app/gui/shell/details_panel.h"
 #include "app/gui/shell/header_bar.h"
 #include "app/gui/shell/jobs_strip.h"
+#include "app/gui/shell/sample_session.h"
 #include "app/gui/stage.h"
 #include "app/gui/tree/layer_panel.h"
 #include "app/gui/widgets/card.h"
@@ -124,12 +125,22 @@ void MainWindow::buildStart() {
   if (const QString demo = demoModelPath(); !demo.isEmpty())
     start_->addAction(tr("Demo model"), tr("A small trained model that comes with the program"),
                       [this, demo] { choosePath(demo, start_->purpose()); });
+  if (!demoModelPath().isEmpty())
+    start_->addAction(tr("Outliers"),
+                      tr("A sample session: the demo model with large activations planted in a few "
+                         "channels, to see what breaks and which methods mend it"),
+                      [this] { openOutliers(); });
   if (remember_ && QFileInfo::exists(lastSessionPath()))
     start_->addAction(tr("Last session"), tr("Everything as it was when the window was closed"),
                       [this] { openPath(lastSessionPath()); });
   connect(start_, &StartPage::chosen, this, &MainWindow::choosePath);
   connect(start_, &StartPage::left, this, &MainWindow::leaveStart);
   connect(start_, &StartPage::forgetWanted, this, &MainWindow::forgetRecent);
+}
+
+void MainWindow::openOutliers() {
+  openOutlierSample(workbench_, this,
+                    [this](const QString& text) { banner_->say(int(LogLevel::info), text); });
 }
 
 void MainWindow::showStart(StartPage::Purpose purpose) {

@@ -40,6 +40,8 @@ class MainWindow : public QMainWindow {
   StartPage& startPage() { return *start_; }
   /// The start page over the stages, to choose another checkpoint or one to open beside.
   void showStart(StartPage::Purpose purpose);
+  /// The sample session with planted outliers.
+  void openOutliers();
   QString problem() const; ///< text of the banner, empty when there is none
 
  protected:

@@ -80,9 +80,14 @@ void MainWindow::buildFileMenu() {
       tr("Open a GGUF or safetensors file, or a session"), this, [this] { chooseFile(); });
   recent_menu_ = menu->addMenu(tr("Open &recent"));
   rebuildRecent();
-  if (const QString demo = demoModelPath(); !demo.isEmpty())
+  if (const QString demo = demoModelPath(); !demo.isEmpty()) {
     add(menu, tr("Open the &demo model"), {}, tr("A small trained model that comes with it"), this,
         [this, demo] { openPath(demo); });
+    add(menu, tr("Sample session: planted &outliers"), {},
+        tr("The demo model with large activations planted in a few channels: see what breaks, and "
+           "which methods mend it"),
+        this, [this] { openOutliers(); });
+  }
   menu->addSeparator();
   needs_checkpoint_ += add(menu, tr("&Save session"), QKeySequence::Save,
                            tr("Keep checkpoint, recipe, results, prompts and figures in a file"),
