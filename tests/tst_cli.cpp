@@ -204,6 +204,24 @@ class TestCli : public QObject {
     QCOMPARE(run({"histogram", demo, "--tensor", "nothing", "--json"}).code, 1);
   }
 
+  void plantOutliers() {
+    const QString planted = path("planted");
+    RUN_OK(result,
+           {"plant-outliers", demo, "-o", planted, "--channels", "3", "--seed", "5", "--json"});
+    QVERIFY(
+        has_keys(result.json, {"output", "bytes", "factor", "seed", "exact", "norms", "notes"}));
+    QCOMPARE(result.json["norms"].size(), std::size_t(8));
+    QCOMPARE(result.json["norms"][0]["channels"].size(), std::size_t(3));
+    QCOMPARE(result.json["factor"].get<double>(), 64.0);
+    QVERIFY(result.json["exact"].get<bool>());
+    QVERIFY(QFile::exists(planted + "/outliers.json"));
+    QCOMPARE(run({"plant-outliers", demo, "-o", planted}).code, 1); // not empty
+    QCOMPARE(run({"plant-outliers", demo}).code, 2);
+    QCOMPARE(run({"plant-outliers", demo, "-o", path("no"), "--factor", "1"}).code, 2);
+    QCOMPARE(run({"plant-outliers", demo, "-o", path("no"), "--channels", "256"}).code, 1);
+    QVERIFY(!QFile::exists(path("no")));
+  }
+
   void tokenize() {
     QFile text(path("t.txt"));
     QVERIFY(text.open(QIODevice::WriteOnly));
