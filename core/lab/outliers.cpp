@@ -4,8 +4,10 @@
 #include "core/export/exporter.h"
 #include "core/model/assemble.h"
 #include "core/model/transpose.h"
+#include "kernels/base/parallel.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <optional>
 #include <random>
@@ -179,7 +181,11 @@ class Planting {
       return Error{"bad-argument", "The output folder is the model's own", source.string()};
     feedback_.set_step("Planting outliers");
     feedback_.done = 0;
-    feedback_.total = source_.bytes();
+    std::uint64_t bytes = 0;
+    for (const Place& place : places)
+      for (const std::size_t reader : place.readers)
+        bytes += source_.modules[reader].bytes();
+    feedback_.total = bytes;
     for (const Place& place : places)
       TRY(plant(place));
     TRY(scratch_->finish());
@@ -211,12 +217,18 @@ class Planting {
     return with_list;
   }
 
-  /// Ascending, out of those that scaling changes at all.
-  std::vector<std::int64_t> draw(const std::vector<float>& norm) {
+  /// What a norm's value becomes, as it is stored.
+  float scaled(float used, float offset) const { return used * options_.factor - offset; }
+
+  /// Ascending, out of those that can be scaled: not zero, not beyond f32, and not so near to zero
+  /// that the stored value loses them beside the offset.
+  std::vector<std::int64_t> draw(const std::vector<float>& norm, float offset) {
     std::vector<std::int64_t> open;
-    for (std::size_t c = 0; c < norm.size(); ++c)
-      if (norm[c] != 0 && std::isfinite(norm[c] * options_.factor))
+    for (std::size_t c = 0; c < norm.size(); ++c) {
+      const float ratio = (scaled(norm[c], offset) + offset) / norm[c];
+      if (std::isfinite(ratio) && std::fabs(ratio / options_.factor - 1) < 0.01f)
         open.push_back(std::int64_t(c));
+    }
     const auto n = std::min(open.size(), std::size_t(options_.channels));
     for (std::size_t i = 0; i < n; ++i)
       std::swap(open[i], open[i + std::size_t(random_() % (open.size() - i))]);
@@ -232,17 +244,17 @@ class Planting {
     std::vector<float> stored = row_of(module.weight, 0), used = stored;
     for (float& value : used)
       value += offset;
-    const auto channels = draw(used);
+    const auto channels = draw(used, offset);
     if (std::int64_t(channels.size()) < options_.channels)
       out_.notes.push_back(module.name + ": only " + std::to_string(channels.size()) +
-                           " channels can be scaled, the others are zero or not finite");
+                           " channels can be scaled, the others are zero, too small or not finite");
 
     // What the norm will really multiply by decides by what the columns are divided.
     std::vector<float> ratio(used.size(), 1.0f);
     std::vector<float> bias = module.bias.rows > 0 ? row_of(module.bias, 0) : std::vector<float>();
     for (const std::int64_t channel : channels) {
       const auto c = std::size_t(channel);
-      stored[c] = used[c] * options_.factor - offset;
+      stored[c] = scaled(used[c], offset);
       ratio[c] = (stored[c] + offset) / used[c];
       if (!bias.empty()) {
         note_rounding(bias[c], ratio[c]);
@@ -288,33 +300,36 @@ class Planting {
     const QTensor& weight = *by_rows;
     FloatType type = weight.scheme.float_type;
     std::vector<std::byte> bytes;
-    for (bool again = true; again;) {
-      again = false;
+    std::atomic<bool> fits{true}, exact{true};
+    const auto fill = [&] {
       const auto row_bytes = std::size_t(weight.cols) * float_size(type);
       bytes.assign(std::size_t(weight.rows) * row_bytes, std::byte(0));
-      for (std::int64_t row = 0; row < weight.rows && !again; ++row) {
-        std::vector<float> values = row_of(weight, row);
-        for (const std::int64_t channel : channels) {
-          float& value = values[std::size_t(channel)];
-          const float divided = value / ratio[std::size_t(channel)];
-          if (type != FloatType::f32 && !holds(type, divided)) {
-            again = true; // the type cannot hold it: all of the weight in f32
-            break;
+      parallel_for(weight.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t row = begin; row < end && fits; ++row) {
+          std::vector<float> values = row_of(weight, row);
+          for (const std::int64_t channel : channels) {
+            float& value = values[std::size_t(channel)];
+            const float by = ratio[std::size_t(channel)], divided = value / by;
+            if (!holds(type, divided))
+              fits = false;
+            if (double(divided) * double(by) != double(value) && !std::isnan(value))
+              exact = false;
+            value = divided;
           }
-          if (!std::isnan(value) &&
-              double(divided) * double(ratio[std::size_t(channel)]) != double(value))
-            out_.exact = false;
-          value = divided;
+          for (std::int64_t col = 0; col < weight.cols; ++col)
+            store_float(type, bytes.data() + std::size_t(row) * row_bytes, col,
+                        values[std::size_t(col)]);
         }
-        for (std::int64_t col = 0; col < weight.cols; ++col)
-          store_float(type, bytes.data() + std::size_t(row) * row_bytes, col,
-                      values[std::size_t(col)]);
-      }
-      if (again) {
-        type = FloatType::f32;
-        widened_.push_back(module.name);
-      }
+      });
+    };
+    fill();
+    if (!fits) { // all of the weight in f32, which holds every quotient as `exact` says
+      type = FloatType::f32;
+      widened_.push_back(module.name);
+      fits = exact = true;
+      fill();
     }
+    out_.exact = out_.exact && exact;
     return scratch_->add(tensor, type, std::move(bytes));
   }
 
