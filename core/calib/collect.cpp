@@ -252,6 +252,7 @@ Result<ActivationStatistics> calibrate(std::shared_ptr<const Checkpoint> checkpo
   for (const KvCounts& layer : engine->activity().layers)
     out.kv_absmax.push_back({layer.key_absmax, layer.value_absmax});
   collector.results(out.modules);
+  out.record = make_record({}, samples);
   return out;
 }
 

@@ -103,6 +103,8 @@ Result<void> write_own(const fs::path& path, const ActivationStatistics& statist
       {"samples", std::to_string(statistics.samples)},
       {"tokens", std::to_string(statistics.tokens)},
       {"length", std::to_string(statistics.length)},
+      {"calibration",
+       record_to_json(statistics.record).dump(-1, ' ', false, Json::error_handler_t::replace)},
       {"sources", Json(statistics.sources).dump(-1, ' ', false, Json::error_handler_t::replace)}};
   return write_safetensors(path, std::move(tensors), metadata);
 }
@@ -140,6 +142,10 @@ Result<ActivationStatistics> read_own(const fs::path& path) {
     for (const auto& source : list)
       if (source.is_string())
         out.sources.push_back(source.get<std::string>());
+  }
+  if (const auto text = file.metadata.find("calibration"); text != file.metadata.end()) {
+    TRY_ASSIGN(const Json json, parse_json(text->second, where));
+    TRY_ASSIGN(out.record, record_from_json(json, where));
   }
   for (const StoredTensor& tensor : file.tensors) {
     if (tensor.name == kv_tensor) {

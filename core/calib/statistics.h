@@ -3,8 +3,8 @@
 // the project's own, and llama.cpp's importance matrices (GGUF and .dat).
 #pragma once
 
+#include "core/calib/record.h"
 #include "core/engine/engine.h"
-#include "core/recipe/recipe.h"
 
 #include <array>
 #include <map>
@@ -42,6 +42,7 @@ struct ActivationStatistics {
   /// Per layer, the largest magnitudes of keys (as the cache gets them) and of values; empty when
   /// not known.
   std::vector<std::array<float, 2>> kv_absmax;
+  CalibrationRecord record; ///< to know the text again; empty in importance matrices
 };
 
 /// Windows of `length` tokens drawn from the files by weight with a fixed seed: the token stream of

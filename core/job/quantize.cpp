@@ -50,6 +50,7 @@ class QuantizeJob {
     summary_.notes.insert(summary_.notes.end(), plan_.notes.begin(), plan_.notes.end());
     for (const std::string& note : compute_.notes())
       summary_.notes.push_back(note);
+    summary_.calibration = calibration();
     summary_.seconds = seconds_since(start);
     TRY(writer_->finish(summary_));
     if (auto added = add_activation_settings(checkpoint_, plan_, compute_, options_, *writer_,
@@ -63,6 +64,18 @@ class QuantizeJob {
   }
 
  private:
+  /// The text that codes and scales depend on.
+  CalibrationRecord calibration() const {
+    if (options_.samples && !options_.samples->empty())
+      return make_record(plan_.recipe.calibration_files, *options_.samples);
+    if (!options_.statistics)
+      return {};
+    CalibrationRecord record = options_.statistics->record;
+    if (record.sources.empty() && record.windows > 0) // just collected, by this recipe
+      record.sources = make_record(plan_.recipe.calibration_files, {}).sources;
+    return record;
+  }
+
   Result<void> run_module(const PlannedModule& planned, const Module& module) {
     const auto start = Clock::now();
     ModuleResult result = planned_result(planned);

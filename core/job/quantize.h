@@ -36,6 +36,7 @@ struct QuantizeSummary {
   double bits_per_weight = 0, bits_per_quantized_weight = 0, seconds = 0;
   std::string backend;                         ///< "cpu (avx512vnni)", "vulkan (llvmpipe ...)"
   std::vector<std::array<float, 2>> kv_scales; ///< per layer, of a static KV scheme
+  CalibrationRecord calibration;               ///< the text that was used; empty: none
 };
 
 struct QuantizeOptions {

@@ -124,6 +124,8 @@ class FolderResultWriter final : public ResultWriter {
     json["bits_per_quantized_weight"] = summary.bits_per_quantized_weight;
     if (!summary.kv_scales.empty())
       json["kv_scales"] = summary.kv_scales;
+    if (!summary.calibration.empty())
+      json["calibration"] = record_to_json(summary.calibration);
     json["notes"] = summary.notes;
     json["tensors"] = files_;
     json["modules"] = OrderedJson::array();
@@ -201,6 +203,9 @@ Result<KeptResult> read_result(const fs::path& folder) {
   TRY_ASSIGN(summary.bits_per_quantized_weight,
              json_number_or(json, "bits_per_quantized_weight", 0, where));
   TRY_ASSIGN(summary.kv_scales, kv_scales_from_json(json.value("kv_scales", Json()), where));
+  if (const auto it = json.find("calibration"); it != json.end()) {
+    TRY_ASSIGN(summary.calibration, record_from_json(*it, where));
+  }
   result.tensors = json.value("tensors", Json::array());
   for (const Json& note : json.value("notes", Json::array()))
     if (note.is_string())

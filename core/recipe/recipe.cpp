@@ -52,9 +52,15 @@ Result<void> read_calibration(const Json& json, Recipe& recipe, const std::strin
       if (file.is_string()) {
         entry.path = file.get<std::string>();
       } else {
-        TRY(only_keys(file, {"path", "weight", "field"}, where));
+        TRY(only_keys(file, {"path", "weight", "field", "split", "split_seed"}, where));
         TRY_ASSIGN(entry.field, json_string_or(file, "field", "", where));
         TRY_ASSIGN(entry.path, json_string(file, "path", where));
+        TRY_ASSIGN(entry.split, json_string_or(file, "split", "", where));
+        TRY_ASSIGN(entry.split_seed, json_int_or(file, "split_seed", 0, where));
+        if (!entry.split.empty() && entry.split != "calibration" && entry.split != "selection" &&
+            entry.split != "evaluation")
+          return Error{"bad-file", "\"split\" is \"calibration\", \"selection\" or \"evaluation\"",
+                       where + ": " + entry.path};
         TRY_ASSIGN(entry.weight, json_number_or(file, "weight", 1.0, where));
         if (!(entry.weight > 0))
           return Error{"bad-file", "A calibration file's weight must be above 0",
@@ -158,6 +164,10 @@ OrderedJson recipe_to_json(const Recipe& recipe) {
     OrderedJson entry{{"path", file.path}, {"weight", file.weight}};
     if (!file.field.empty())
       entry["field"] = file.field;
+    if (!file.split.empty()) {
+      entry["split"] = file.split;
+      entry["split_seed"] = file.split_seed;
+    }
     files.push_back(std::move(entry));
   }
   json["calibration"] = {{"files", files},

@@ -25,7 +25,10 @@ struct CalibrationFile {
   std::string path;
   double weight = 1.0;
   std::string field = {}; ///< of a .jsonl file: the key with the text, or "messages" for chats;
-                          ///< empty: "text", else "messages"
+                          ///< empty: "text", else "prompt", else "messages"
+  std::string split = {}; ///< only this part of the file: "calibration", "selection",
+                          ///< "evaluation"; empty: all of it
+  std::int64_t split_seed = 0; ///< another seed, other parts
   bool operator==(const CalibrationFile&) const = default;
 };
 
