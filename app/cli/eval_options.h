@@ -3,15 +3,25 @@
 #pragma once
 
 #include "app/cli/verb.h"
+#include "core/calib/record.h"
 #include "core/eval/eval.h"
 
 namespace bitlathe {
 
+struct GivenText {
+  EvalText text;
+  CalibrationSource source; ///< without a path for ids
+  std::vector<std::string> notes;
+};
 /// --text FILE or --ids FILE, --context N, --chunks N.
-Result<EvalText> eval_text_from_options(const Invocation& invocation, const Checkpoint& model);
+Result<GivenText> eval_text_from_options(const Invocation& invocation, const Checkpoint& model);
+
+/// Says where a checkpoint is judged on what it was calibrated on.
+std::vector<std::string> overlap_notes(const std::string& checkpoint, const GivenText& given);
 
 inline constexpr VerbOption eval_options[] = {
-    {"text", "FILE", "Text to score."},
+    {"text", "FILE[:field=NAME][:split=PART][:seed=N]",
+     "Text to score; with field or split read as calibration sets are."},
     {"ids", "FILE", "A JSON list of token ids instead of text."},
     {"context", "N", "Window length in tokens (default 512)."},
     {"chunks", "N", "At most this many windows (default: all)."},

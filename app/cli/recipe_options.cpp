@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/recipe_options.h"
 
+#include "app/cli/steps.h"
+
 #include "core/engine/engine.h"
 
 #include <cstdlib>
@@ -80,12 +82,12 @@ Result<Recipe> recipe_from_options(const Invocation& invocation) {
   for (const std::string& text : invocation.list("param"))
     TRY(apply_param(text, recipe));
   if (invocation.has("calibration")) {
-    recipe.calibration_files.clear();
-    for (const std::string& path : invocation.list("calibration"))
-      recipe.calibration_files.push_back({path, 1.0});
+    TRY_ASSIGN(recipe.calibration_files, calibration_files(invocation));
   }
   TRY_ASSIGN(recipe.samples, invocation.integer("samples", recipe.samples, 1));
   TRY_ASSIGN(recipe.length, invocation.integer("length", recipe.length, 2));
+  TRY_ASSIGN(recipe.calibration_seed,
+             invocation.integer("calibration-seed", recipe.calibration_seed, 0));
   recipe.calibration_inputs = invocation.text("calibration-inputs", recipe.calibration_inputs);
   if (recipe.calibration_inputs != "quantized" && recipe.calibration_inputs != "original")
     return usage_error("--calibration-inputs is quantized or original");

@@ -3,6 +3,8 @@
 
 #include "core/engine/kv_memory.h"
 
+#include <ostream>
+
 namespace bitlathe {
 
 Result<const Exporter*> exporter_by_id(const std::string& id) {
@@ -53,23 +55,44 @@ void add_activity(const Engine& engine, const EngineOptions& options, OrderedJso
   }
 }
 
-std::vector<CalibrationFile> calibration_files(const Invocation& invocation) {
+Result<std::vector<CalibrationFile>> calibration_files(const Invocation& invocation,
+                                                       std::string_view option) {
   std::vector<CalibrationFile> files;
-  for (const std::string& path : invocation.list("calibration"))
-    files.push_back({path, 1.0});
+  for (const std::string& text : invocation.list(option)) {
+    auto file = parse_calibration_file(text);
+    if (!file)
+      return usage_error("--" + std::string(option) + " " + text + ": " + file.error().message);
+    files.push_back(std::move(*file));
+  }
   return files;
 }
 
-Result<ActivationStatistics> collect_statistics(const std::shared_ptr<const Checkpoint>& model,
-                                                Compute& compute,
-                                                const std::vector<CalibrationFile>& files,
-                                                std::int64_t samples, std::int64_t length,
-                                                std::int64_t seed, Feedback& feedback) {
-  TRY_ASSIGN(const auto windows, calibration_samples(*model, files, samples, length, seed));
-  TRY_ASSIGN(ActivationStatistics statistics, calibrate(model, compute, windows, feedback));
-  for (const CalibrationFile& file : files)
-    statistics.sources.push_back(file.path);
-  return statistics;
+Result<Collected> collect_statistics(const std::shared_ptr<const Checkpoint>& model,
+                                     Compute& compute, const std::vector<CalibrationFile>& files,
+                                     std::int64_t samples, std::int64_t length, std::int64_t seed,
+                                     Feedback& feedback) {
+  Collected out;
+  TRY_ASSIGN(out.set, draw_calibration(*model, files, samples, length, seed));
+  TRY_ASSIGN(out.statistics, calibrate(model, compute, out.set.samples, feedback));
+  for (const CalibrationSource& source : out.set.record.sources)
+    out.statistics.sources.push_back(source.path);
+  out.statistics.record = out.set.record;
+  return out;
+}
+
+void show_coverage(const OrderedJson& coverage, std::ostream& out) {
+  const auto line = [&](const OrderedJson& entry, const std::string& name) {
+    out << name << ": " << entry["tokens_used"] << " of " << entry["tokens_available"]
+        << " tokens in " << entry["windows"] << " windows, " << entry["documents"]
+        << (entry["documents"] == 1 ? " document, " : " documents, ")
+        << show_number(100 * entry["vocabulary_share"].get<double>(), 3) << " % of the vocabulary ("
+        << entry["vocabulary_seen"] << " of " << coverage["vocabulary"] << " tokens)\n";
+  };
+  for (const auto& file : coverage["files"])
+    line(file, file["path"].get<std::string>() +
+                   (file.contains("split") ? ", " + file["split"].get<std::string>() : ""));
+  if (coverage["files"].size() > 1)
+    line(coverage, "together");
 }
 
 } // namespace bitlathe

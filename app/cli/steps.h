@@ -3,6 +3,7 @@
 #pragma once
 
 #include "app/cli/verb.h"
+#include "core/calib/sets.h"
 #include "core/calib/statistics.h"
 #include "core/export/exporter.h"
 
@@ -19,13 +20,22 @@ Result<EngineOptions> engine_options(const Invocation& invocation);
 /// and by layer, and what the cache takes.
 void add_activity(const Engine& engine, const EngineOptions& options, OrderedJson& json);
 
-/// The values of --calibration, all with the same weight.
-std::vector<CalibrationFile> calibration_files(const Invocation& invocation);
+/// The values of --calibration, or of another option that takes such files.
+Result<std::vector<CalibrationFile>> calibration_files(const Invocation& invocation,
+                                                       std::string_view option = "calibration");
+inline constexpr std::string_view calibration_value =
+    "FILE[:field=NAME][:weight=X][:split=PART][:seed=N]";
+
+struct Collected {
+  ActivationStatistics statistics;
+  CalibrationSet set;
+};
 /// Draws the windows, runs them, and notes where the text came from.
-Result<ActivationStatistics> collect_statistics(const std::shared_ptr<const Checkpoint>& model,
-                                                Compute& compute,
-                                                const std::vector<CalibrationFile>& files,
-                                                std::int64_t samples, std::int64_t length,
-                                                std::int64_t seed, Feedback& feedback);
+Result<Collected> collect_statistics(const std::shared_ptr<const Checkpoint>& model,
+                                     Compute& compute, const std::vector<CalibrationFile>& files,
+                                     std::int64_t samples, std::int64_t length, std::int64_t seed,
+                                     Feedback& feedback);
+/// "1024 of 122997 tokens, 35.2 % of the vocabulary" of the JSON of coverage_to_json().
+void show_coverage(const OrderedJson& coverage, std::ostream& out);
 
 } // namespace bitlathe

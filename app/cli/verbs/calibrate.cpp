@@ -16,11 +16,12 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const std::int64_t samples, invocation.integer("samples", 128, 1));
   TRY_ASSIGN(const std::int64_t length, invocation.integer("length", 256, 2));
   TRY_ASSIGN(const std::int64_t seed, invocation.integer("seed", 0, 0));
+  TRY_ASSIGN(const auto files, calibration_files(invocation));
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
   TRY_ASSIGN(Compute * compute, invocation.compute());
-  TRY_ASSIGN(const ActivationStatistics statistics,
-             collect_statistics(model, *compute, calibration_files(invocation), samples, length,
-                                seed, invocation.feedback));
+  TRY_ASSIGN(const Collected collected, collect_statistics(model, *compute, files, samples, length,
+                                                           seed, invocation.feedback));
+  const ActivationStatistics& statistics = collected.statistics;
   TRY(write_statistics(invocation.text("o"), statistics, *model, format));
   OrderedJson json;
   json["output"] = invocation.text("o");
@@ -28,6 +29,11 @@ Result<OrderedJson> run(Invocation& invocation) {
   json["samples"] = statistics.samples;
   json["tokens"] = statistics.tokens;
   json["length"] = statistics.length;
+  json["coverage"] = coverage_to_json(collected.set);
+  json["notes"] = collected.set.notes;
+  if (format != "own")
+    json["notes"].push_back("An importance matrix does not remember its text: judging a result on "
+                            "the same text will not be noticed");
   json["modules"] = OrderedJson::array();
   for (const auto& [name, module] : statistics.modules)
     json["modules"].push_back({{"name", name},
@@ -42,6 +48,9 @@ Result<OrderedJson> run(Invocation& invocation) {
 void show(const OrderedJson& json, std::ostream& out) {
   out << json["samples"] << " samples, " << json["tokens"] << " tokens, " << json["modules"].size()
       << " modules -> " << json["output"].get<std::string>() << '\n';
+  show_coverage(json["coverage"], out);
+  for (const auto& note : json["notes"])
+    out << "note: " << note.get<std::string>() << '\n';
   TextTable table({"MODULE", "ABSMAX", "STD", "OUTLIER CHANNELS"});
   for (const auto& m : json["modules"])
     table.add({m["name"].get<std::string>(),
@@ -52,7 +61,10 @@ void show(const OrderedJson& json, std::ostream& out) {
 }
 
 constexpr VerbOption options[] = {
-    {"calibration", "FILE", "Text to run through the model (.txt, or .jsonl with \"text\").", true},
+    {"calibration", calibration_value,
+     "Text, or .jsonl of documents or chats, to run through the model; PART: calibration, "
+     "selection or evaluation.",
+     true},
     {"o", "STATS", "The file to write."},
     {"samples", "N", "Windows of text (default 128)."},
     {"length", "N", "Tokens per window (default 256)."},

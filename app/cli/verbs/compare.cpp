@@ -16,7 +16,8 @@ Result<OrderedJson> run(Invocation& invocation) {
     TRY_ASSIGN(auto model, open_model(invocation.arguments[i]));
     models.push_back(std::move(model));
   }
-  TRY_ASSIGN(const EvalText text, eval_text_from_options(invocation, *reference));
+  TRY_ASSIGN(const GivenText given, eval_text_from_options(invocation, *reference));
+  const EvalText& text = given.text;
   TRY_ASSIGN(Compute * compute, invocation.compute());
   TRY_ASSIGN(const auto engine, Engine::create(reference, *compute));
   EngineOptions rounded_options;
@@ -38,6 +39,7 @@ Result<OrderedJson> run(Invocation& invocation) {
                        {"perplexity", json_number(report.reference_perplexity)},
                        {"stderr", json_number(report.reference_stderr)}};
   json["noise_floor"] = json_number(report.noise_floor);
+  std::vector<std::string> overlaps = overlap_notes(invocation.arguments[0], given);
   json["models"] = OrderedJson::array();
   for (std::size_t i = 0; i < report.models.size(); ++i) {
     const CompareResult& m = report.models[i];
@@ -57,12 +59,19 @@ Result<OrderedJson> run(Invocation& invocation) {
                               {"seconds", m.seconds},
                               {"notes", m.notes}});
     OrderedJson& entry = json["models"].back();
+    for (const std::string& note : overlap_notes(invocation.arguments[i + 1], given)) {
+      entry["notes"].push_back(note);
+      overlaps.push_back(note);
+    }
     for (const std::string& note : candidates[i]->notes())
       if (std::find(m.notes.begin(), m.notes.end(), note) == m.notes.end())
         entry["notes"].push_back(note);
     add_activity(*candidates[i], run_options, entry);
   }
-  json["notes"] = report.notes;
+  json["notes"] = given.notes;
+  for (const auto& notes : {overlaps, report.notes})
+    for (const std::string& note : notes)
+      json["notes"].push_back(note);
   return json;
 }
 

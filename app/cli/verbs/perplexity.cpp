@@ -10,7 +10,8 @@ namespace {
 
 Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
-  TRY_ASSIGN(const EvalText text, eval_text_from_options(invocation, *model));
+  TRY_ASSIGN(const GivenText given, eval_text_from_options(invocation, *model));
+  const EvalText& text = given.text;
   TRY_ASSIGN(Compute * compute, invocation.compute());
   TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation));
   TRY_ASSIGN(const auto engine, Engine::create(model, *compute, run_options));
@@ -25,7 +26,11 @@ Result<OrderedJson> run(Invocation& invocation) {
   json["seconds"] = result.seconds;
   json["tokens_per_second"] =
       result.seconds > 0 ? double(result.windows * text.context) / result.seconds : 0.0;
-  json["notes"] = result.notes;
+  json["notes"] = given.notes;
+  for (const std::string& note : overlap_notes(invocation.arguments[0], given))
+    json["notes"].push_back(note);
+  for (const std::string& note : result.notes)
+    json["notes"].push_back(note);
   for (const std::string& note : engine->notes())
     json["notes"].push_back(note);
   add_activity(*engine, run_options, json);

@@ -119,30 +119,39 @@ OrderedJson module_json(const ModuleResult& m) {
   return json;
 }
 
-Result<std::optional<ActivationStatistics>>
-statistics_for(const Invocation& invocation, const std::shared_ptr<const Checkpoint>& model,
-               const Recipe& recipe, Compute& compute, std::vector<std::string>& notes) {
-  if (invocation.has("statistics")) {
-    TRY_ASSIGN(ActivationStatistics read,
-               read_statistics(invocation.text("statistics"), *model, &notes));
-    return std::optional(std::move(read));
+/// What the job knows of the inputs: statistics, or text that the methods run themselves.
+struct Calibration {
+  std::optional<ActivationStatistics> statistics;
+  CalibrationSet set;
+};
+Result<Calibration> calibration_for(const Invocation& invocation,
+                                    const std::shared_ptr<const Checkpoint>& model,
+                                    const Plan& plan, Compute& compute,
+                                    std::vector<std::string>& notes) {
+  const Recipe& recipe = plan.recipe;
+  Calibration out;
+  if (calibrates(plan)) {
+    if (recipe.calibration_files.empty())
+      return Error{"bad-argument",
+                   "The plan has methods that calibrate: give them text with --calibration FILE",
+                   {}};
+    TRY_ASSIGN(out.set, draw_calibration(*model, recipe.calibration_files, recipe.samples,
+                                         recipe.length, recipe.calibration_seed));
+  } else if (invocation.has("statistics")) {
+    TRY_ASSIGN(out.statistics, read_statistics(invocation.text("statistics"), *model, &notes));
+    if (!recipe.calibration_files.empty())
+      notes.push_back("The statistics are taken from " + invocation.text("statistics") +
+                      "; the calibration files are not read");
+  } else if (!recipe.calibration_files.empty()) {
+    TRY_ASSIGN(Collected collected,
+               collect_statistics(model, compute, recipe.calibration_files, recipe.samples,
+                                  recipe.length, recipe.calibration_seed, invocation.feedback));
+    out.statistics = std::move(collected.statistics);
+    out.set = std::move(collected.set);
+    out.set.samples.clear();
   }
-  if (recipe.calibration_files.empty())
-    return std::optional<ActivationStatistics>();
-  TRY_ASSIGN(ActivationStatistics collected,
-             collect_statistics(model, compute, recipe.calibration_files, recipe.samples,
-                                recipe.length, recipe.calibration_seed, invocation.feedback));
-  return std::optional(std::move(collected));
-}
-
-Result<std::vector<std::vector<std::int32_t>>> samples_for(const Checkpoint& model,
-                                                           const Recipe& recipe) {
-  if (recipe.calibration_files.empty())
-    return Error{"bad-argument",
-                 "The plan has methods that calibrate: give them text with --calibration FILE",
-                 {}};
-  return calibration_samples(model, recipe.calibration_files, recipe.samples, recipe.length,
-                             recipe.calibration_seed);
+  notes.insert(notes.end(), out.set.notes.begin(), out.set.notes.end());
+  return out;
 }
 
 Result<OrderedJson> run(Invocation& invocation) {
@@ -168,19 +177,14 @@ Result<OrderedJson> run(Invocation& invocation) {
   const bool force = invocation.has("force");
   TRY(check_target(target, force));
   TRY_ASSIGN(Compute * compute, invocation.compute());
-  std::vector<std::vector<std::int32_t>> samples;
-  std::optional<ActivationStatistics> statistics;
-  if (calibrates(plan)) {
-    TRY_ASSIGN(samples, samples_for(*model, recipe));
-  } else {
-    TRY_ASSIGN(statistics, statistics_for(invocation, model, recipe, *compute, notes));
-  }
+  TRY_ASSIGN(const Calibration calibration,
+             calibration_for(invocation, model, plan, *compute, notes));
 
   const WorkFolder work(target);
   QuantizeOptions options;
   options.result_folder = work.path();
-  options.statistics = statistics ? &*statistics : nullptr;
-  options.samples = &samples;
+  options.statistics = calibration.statistics ? &*calibration.statistics : nullptr;
+  options.samples = &calibration.set.samples;
   TRY_ASSIGN(const QuantizeSummary summary,
              run_quantize(*model, plan, *compute, options, invocation.feedback));
   TRY_ASSIGN(const auto result, open_checkpoint(work.path()));
@@ -236,6 +240,8 @@ Result<OrderedJson> run(Invocation& invocation) {
   json["peak_rss_bytes"] = peak_rss_bytes();
   json["peak_mapped_bytes"] = peak_mapped_bytes();
   json["backend"] = summary.backend;
+  if (calibration.set.coverage.windows > 0)
+    json["calibration"] = coverage_to_json(calibration.set);
   json["modules"] = OrderedJson::array();
   for (const ModuleResult& module : summary.modules)
     json["modules"].push_back(module_json(module));
@@ -268,6 +274,8 @@ void show(const OrderedJson& json, std::ostream& out) {
       << " in the quantized modules)\n";
   if (dry)
     return;
+  if (json.contains("calibration"))
+    show_coverage(json["calibration"], out);
   out << show_number(json["seconds"].get<double>(), 3) << " s on "
       << json["backend"].get<std::string>() << ", peak memory "
       << show_bytes(json["peak_rss_bytes"].get<std::uint64_t>()) << '\n';
@@ -292,7 +300,9 @@ const VerbOption options[] = {
     {"param", "METHOD.KEY=VALUE", "A parameter of a method.", true},
     {"observer", "NAME", "How rtn chooses ranges: minmax, ema, percentile, entropy, mse."},
     {"activation-observer", "NAME", "How ranges of static activations are chosen: the same names."},
-    {"calibration", "FILE", "Text for activation statistics.", true},
+    {"calibration", calibration_value,
+     "Text, or .jsonl of documents or chats; PART: calibration, selection or evaluation.", true},
+    {"calibration-seed", "N", "Which windows are drawn (default 0)."},
     {"samples", "N", "Calibration windows (default 128)."},
     {"length", "N", "Tokens per calibration window (default 256)."},
     {"calibration-inputs", "I",
