@@ -436,6 +436,44 @@ class TestCli : public QObject {
     QCOMPARE(run({"evaluate", demo}).code, 2);
   }
 
+  void calibrationTextIsKeptApart() {
+    const QString text = demo + "/calibration.txt";
+    RUN_OK(quantized, {"quantize", demo, "-o", path("apart"), "--scheme", "int4-g128-asym",
+                       "--method", "mse", "--calibration", text + ":split=calibration", "--samples",
+                       "8", "--length", "128", "--json"});
+    const Json& used = quantized.json["calibration"];
+    QVERIFY(has_keys(used, {"tokens_used", "tokens_available", "vocabulary_share", "documents"}));
+    QVERIFY(used["tokens_used"] == 1024);
+    QVERIFY(used["files"][0]["split"] == "calibration");
+    const auto judged = [&](const QString& on) {
+      return run({"compare", demo, path("apart"), "--text", on, "--context", "128", "--chunks",
+                  "60", "--json"});
+    };
+    const auto warns = [](const Run& run) {
+      return run.json["notes"].dump().find("calibrated on") != std::string::npos;
+    };
+    const Run whole = judged(text), held_out = judged(text + ":split=evaluation");
+    QVERIFY2(whole.code == 0 && held_out.code == 0, qPrintable(whole.err + held_out.err));
+    QVERIFY(warns(whole));
+    QVERIFY(!warns(held_out));
+    const Run wrong = run(
+        {"calibrate", demo, "--calibration", text + ":split=train", "-o", path("never"), "--json"});
+    QCOMPARE(wrong.code, 2);
+  }
+
+  void setsAreComparedSideBySide() {
+    RUN_OK(stats, {"stats", demo, "--calibration", demo + "/calibration.txt",
+                   "--against-calibration", evaluation(), "--samples", "2", "--length", "64",
+                   "--module", "*.0.mlp.down_proj", "--json"});
+    QCOMPARE(stats.json["modules"].size(), std::size_t(1));
+    const Json& other = stats.json["modules"][0]["activation_against"];
+    QVERIFY(has_keys(other, {"absmax", "channel_absmax_ratio", "histogram_distance",
+                             "importance_rank_correlation", "channel_absmax", "histogram"}));
+    QCOMPARE(other["channel_absmax"][1].size(), std::size_t(768));
+    QVERIFY(has_keys(stats.json, {"coverage", "against_coverage"}));
+    QCOMPARE(run({"stats", demo, "--against-calibration", evaluation(), "--json"}).code, 2);
+  }
+
   void refusalsNameModules() {
     const Run result = run({"quantize", demo, "-o", path("refused"), "--scheme", "int3-g128-asym",
                             "--format", "gguf", "--json"});

@@ -53,7 +53,7 @@ Recipe sample_recipe() {
   r.activations = "int8-token-dynamic";
   r.kv_keys = "int8";
   r.kv_values = "q4_0";
-  r.calibration_files = {{"a.txt", 1.0}, {"b.txt", 0.5}};
+  r.calibration_files = {{"a.txt", 1.0}, {"b.txt", 0.5, "body", "selection", 3}};
   r.seed = 7;
   return r;
 }
