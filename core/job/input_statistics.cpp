@@ -35,6 +35,7 @@ void InputCollector::add(const Module& module, const float* x, std::int64_t toke
     it->second.first = &module;
   if (it->second.first != &module)
     return;
+  ++it->second.samples;
   InputStatistics& s = *it->second.statistics;
   const std::int64_t cols = s.cols;
   assert(module.weight.cols == cols);
@@ -51,8 +52,8 @@ void InputCollector::add(const Module& module, const float* x, std::int64_t toke
   for (const double sum : s.abs_sum)
     if (!std::isfinite(sum)) {
       outcome_ = Error{"bad-file",
-                       "The input of the module became NaN or infinite while calibrating; the "
-                       "weights may be damaged",
+                       "The input of the module became NaN or infinite in calibration sample " +
+                           std::to_string(it->second.samples) + "; the weights may be damaged",
                        module.name};
       return;
     }

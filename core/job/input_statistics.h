@@ -32,6 +32,7 @@ class InputCollector {
   struct Found {
     std::shared_ptr<InputStatistics> statistics;
     const Module* first = nullptr;
+    std::int64_t samples = 0; ///< added so far: a sample runs through a block at once
   };
   Compute& compute_;
   const Feedback& feedback_;
