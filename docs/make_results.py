@@ -27,10 +27,10 @@ RUNS += [(s, m, "text", "none") for s in INT for m in ("gptq", "awq")]
 RUNS += [("int8-channel-sym", "rtn", None, "int8-token-dynamic"),
          ("int8-channel-sym", "smoothquant", "text", "int8-token-dynamic"),
          ("int8-channel-sym", "llm-int8", None, "llm-int8")]
-RUNS += [(s, m, "text", "none") for s in LEARNED for m in ("adaround", "brecq", "signround")]
 RUNS += [(s, "rtn", None, "none") for s in BLOCKS + K_TYPES]
 RUNS += [(s, "rtn", "imatrix", "none") for s in K_TYPES]
 RUNS += [(s, "awq", "text", "none") for s in BLOCKS + ["q3_k", "q4_k"]]
+RUNS += [(s, m, "text", "none") for s in LEARNED for m in ("adaround", "brecq", "signround")]
 
 
 def call(*arguments):
@@ -79,7 +79,7 @@ def main():
         figures = json.loads(judged.read_text())
         rows.append((scheme, label, activations, quantized, figures))
         print(name, figures["compare"]["models"][0]["kld_mean"], flush=True)
-    write(rows)
+        write(rows)
 
 
 def write(rows):

@@ -352,7 +352,8 @@ class TestEngine : public QObject {
     QVERIFY(plain.ok() && coded.ok());
     const double worst = worst_share(*coded, widened(*plain));
     QVERIFY2(worst > 1e-5 && worst < 0.1, qPrintable(QString::number(worst)));
-    QCOMPARE(engine->notes(), std::vector<std::string>{"14 linears run with int8-token-dynamic activations"});
+    QCOMPARE(engine->notes(),
+             std::vector<std::string>{"14 linears run with int8-token-dynamic activations"});
 
     // As stored with the modules, and switched off.
     for (Module& m : checkpoint->modules)

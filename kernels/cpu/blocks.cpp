@@ -90,7 +90,7 @@ void encode_q4_1(const float* x, std::int64_t n_blocks, std::uint8_t* out) {
     const float hi = max_lanes(max(a, b));
     const unsigned found = equal(a, set1(lo)) | equal(b, set1(lo)) << 16;
     lo = found ? x[__builtin_ctz(found)] : lo; // the sign of a zero minimum is the first zero's
-    const float d = (hi - lo) / 15.0f + 0.0f; // not -0
+    const float d = (hi - lo) / 15.0f + 0.0f;  // not -0
     const F id = set1(inverse_of(d)), low = set1(lo), half = set1(0.5f);
     put_half(out, d);
     put_half(out + 2, lo);
