@@ -136,9 +136,9 @@ struct Gradients {
   std::vector<float> x, out;
 };
 
-Gradients gradients_of(const Case& c) {
+Gradients gradients_of(const Case& c, Compute* compute = nullptr) {
   Gradients g;
-  auto block = DecoderBlock::create(c.spec, 0, c.parameters);
+  auto block = DecoderBlock::create(c.spec, 0, c.parameters, compute);
   if (!block) {
     QTest::qFail(block.error().text().c_str(), __FILE__, __LINE__);
     return g;
@@ -286,6 +286,23 @@ class TestBlockGradient : public QObject {
         for (const auto& [part, p] : again.parameters)
           QVERIFY2(p.weight == many.parameters.at(part).weight, part.c_str());
       }
+    }
+  }
+
+  /// Products on a device give the same but for rounding.
+  void onADevice() {
+    auto device = make_vulkan_compute();
+    if (!device)
+      QSKIP(device.error().message.c_str());
+    for (const char* features : {"bias", "per_head,part_rope,parallel,one_norm,bias,plain"}) {
+      const Case c = make_case(features);
+      const Gradients here = gradients_of(c), there = gradients_of(c, device->get());
+      const auto close = [](const std::vector<float>& a, const std::vector<float>& b) {
+        return worst_of(a, std::vector<double>(b.begin(), b.end())) < 1e-5;
+      };
+      QVERIFY(close(there.out, here.out) && close(there.x, here.x));
+      for (const auto& [part, p] : here.parameters)
+        QVERIFY2(close(there.parameters.at(part).weight, p.weight), part.c_str());
     }
   }
 

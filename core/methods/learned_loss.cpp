@@ -88,8 +88,8 @@ BlockLoss::create(CalibratedBlock& block, std::vector<LearnedLinear>& linears, s
   }
   for (const BlockWeight& norm : block.norms)
     parameters[norm.module->part] = {1, std::int64_t(norm.weight.size()), norm.weight, norm.bias};
-  TRY_ASSIGN(DecoderBlock decoder,
-             DecoderBlock::create(block.spec(), block.layer, std::move(parameters)));
+  TRY_ASSIGN(DecoderBlock decoder, DecoderBlock::create(block.spec(), block.layer,
+                                                        std::move(parameters), &block.compute()));
   return std::unique_ptr<BlockLoss>(new BlockLoss(block, linears, std::move(decoder), batch));
 }
 
@@ -229,14 +229,14 @@ Result<void> learn_block(CalibratedBlock& block, std::vector<LearnedLinear>& lin
     choose(linears, start);
     best = of_start;
   }
-  const std::string name = "layer " + std::to_string(block.layer);
+  const std::string name = "block " + std::to_string(block.layer + 1);
   std::string note;
   if (!(best <= of_rounded)) {
     choose(linears, rounded_choice(linears));
     note = name + ": learning found nothing better than round to nearest, which was kept";
   } else if (of_rounded > 0) {
     char line[120];
-    std::snprintf(line, sizeof line, "%s: learned; the block's error is %.3f of round to nearest's",
+    std::snprintf(line, sizeof line, "%s: learned; its error is %.3f of round to nearest's",
                   name.c_str(), best / of_rounded);
     block.feedback().log(LogLevel::info, line);
   }

@@ -3,7 +3,6 @@
 
 #include "kernels/base/parallel.h"
 #include "kernels/nn/nn.h"
-#include "kernels/nn/products.h"
 
 #include <algorithm>
 #include <array>
@@ -86,7 +85,7 @@ bool any_of(const BlockParameters& wanted, std::initializer_list<std::string_vie
 } // namespace
 
 Result<DecoderBlock> DecoderBlock::create(const ModelSpec& spec, int layer,
-                                          BlockParameters parameters) {
+                                          BlockParameters parameters, Compute* compute) {
   const std::string where = "layer " + std::to_string(layer);
   const auto fault = [&](const std::string& what) { return Error{"bad-file", what, where}; };
   const std::int64_t q = spec.heads * spec.head_dim, kv = spec.kv_heads * spec.head_dim;
@@ -143,14 +142,16 @@ Result<DecoderBlock> DecoderBlock::create(const ModelSpec& spec, int layer,
       if (wrong_size(it->second) || it->second.rows != 1 ||
           (it->second.cols != spec.head_dim && it->second.cols != heads * spec.head_dim))
         return fault("The part " + std::string(part) + " has the wrong length");
-  return DecoderBlock(spec, layer, std::move(parameters));
+  return DecoderBlock(spec, layer, std::move(parameters), compute);
 }
 
-DecoderBlock::DecoderBlock(const ModelSpec& spec, int layer, BlockParameters parameters)
+DecoderBlock::DecoderBlock(const ModelSpec& spec, int layer, BlockParameters parameters,
+                           Compute* compute)
     : spec_(&spec), window_(spec.windows.empty() ? 0 : spec.windows[std::size_t(layer)]),
       activation_(find_activation_kind(spec.activation)), parameters_(std::move(parameters)),
       rotation_(window_ > 0 && spec.local_rope.dims > 0 ? spec.local_rope : spec.rope),
-      rotation_back_(window_ > 0 && spec.local_rope.dims > 0 ? spec.local_rope : spec.rope, true) {}
+      rotation_back_(window_ > 0 && spec.local_rope.dims > 0 ? spec.local_rope : spec.rope, true),
+      products_(compute) {}
 
 const Parameter* DecoderBlock::find(std::string_view part) const {
   const auto it = parameters_.find(part);
@@ -174,38 +175,33 @@ AttentionShape DecoderBlock::attention_shape() const {
           s.attention_softcap};
 }
 
-bool DecoderBlock::linear(std::string_view part, const Values& x, std::int64_t tokens, Values& y,
-                          const Feedback* feedback) const {
+Result<void> DecoderBlock::linear(std::string_view part, const Values& x, std::int64_t tokens,
+                                  Values& y, const Feedback* feedback) {
   const Parameter& w = *find(part);
   y.resize(std::size_t(tokens * w.rows));
-  const PackedOperand packed({w.weight.data(), w.cols, true}, w.cols, w.rows);
-  if (!product({x.data(), w.cols}, tokens, packed, y.data(), w.rows, false, feedback))
-    return false;
+  TRY(products_.forward(x.data(), tokens, w.weight.data(), w.rows, w.cols, y.data(), feedback));
   if (!w.bias.empty())
     add_bias(y.data(), w.bias.data(), tokens, w.rows);
-  return true;
+  return {};
 }
 
-bool DecoderBlock::linear_back(std::string_view part, const Values& x, const Values& dy,
-                               std::int64_t tokens, BlockParameters& gradients, Values* dx,
-                               bool add, const Feedback* feedback) const {
+Result<void> DecoderBlock::linear_back(std::string_view part, const Values& x, const Values& dy,
+                                       std::int64_t tokens, BlockParameters& gradients, Values* dx,
+                                       bool add, const Feedback* feedback) {
   const Parameter& w = *find(part);
   if (const auto it = gradients.find(part); it != gradients.end()) {
     Parameter& slope = it->second;
-    if (!slope.weight.empty()) {
-      const PackedOperand packed({x.data(), w.cols}, tokens, w.cols);
-      if (!product({dy.data(), w.rows, true}, w.rows, packed, slope.weight.data(), w.cols, true,
-                   feedback))
-        return false;
-    }
+    if (!slope.weight.empty())
+      TRY(products_.to_weight(dy.data(), x.data(), tokens, w.rows, w.cols, slope.weight.data(),
+                              feedback));
     if (!slope.bias.empty())
       add_column_sums(dy.data(), tokens, w.rows, slope.bias.data());
   }
   if (!dx)
-    return true;
+    return {};
   dx->resize(std::size_t(tokens * w.cols));
-  const PackedOperand packed({w.weight.data(), w.cols}, w.rows, w.cols);
-  return product({dy.data(), w.rows}, tokens, packed, dx->data(), w.cols, add, feedback);
+  return products_.to_input(dy.data(), tokens, w.weight.data(), w.rows, w.cols, dx->data(), add,
+                            feedback);
 }
 
 /// False when there is no such norm.
@@ -264,8 +260,7 @@ Result<void> DecoderBlock::forward(std::span<const float> x, std::span<const std
   assert(std::int64_t(x.size()) == tape.tokens * spec_->hidden);
   tape.x.assign(x.begin(), x.end());
   norm("attention_norm", tape.x, tape.h);
-  if (!attend(tape, feedback))
-    return cancelled_error();
+  TRY(attend(tape, feedback));
   Values added; // by attention, when its norm makes something else of it
   const bool normed = norm("post_attention_norm", tape.attended, added);
   const Values& attention = normed ? added : tape.attended;
@@ -274,8 +269,7 @@ Result<void> DecoderBlock::forward(std::span<const float> x, std::span<const std
     add_to(attention, tape.middle);
   if (!norm("mlp_norm", tape.middle, tape.mlp_h))
     tape.mlp_h = tape.h;
-  if (!feed(tape, feedback))
-    return cancelled_error();
+  TRY(feed(tape, feedback));
   if (!norm("post_mlp_norm", tape.fed, tape.out))
     tape.out = tape.fed;
   add_to(tape.middle, tape.out);
@@ -284,17 +278,17 @@ Result<void> DecoderBlock::forward(std::span<const float> x, std::span<const std
   return {};
 }
 
-bool DecoderBlock::attend(BlockTape& tape, const Feedback* feedback) {
+Result<void> DecoderBlock::attend(BlockTape& tape, const Feedback* feedback) {
   const std::int64_t n = tape.tokens;
   Values& q = find("q_norm") ? tape.q_flat : tape.q;
   Values& k = find("k_norm") ? tape.k_flat : tape.k;
   if (find("qkv")) {
-    if (!linear("qkv", tape.h, n, fused_, feedback))
-      return false;
+    TRY(linear("qkv", tape.h, n, fused_, feedback));
     split(*spec_, fused_, n, {&q, &k, &tape.v});
-  } else if (!linear("q", tape.h, n, q, feedback) || !linear("k", tape.h, n, k, feedback) ||
-             !linear("v", tape.h, n, tape.v, feedback)) {
-    return false;
+  } else {
+    TRY(linear("q", tape.h, n, q, feedback));
+    TRY(linear("k", tape.h, n, k, feedback));
+    TRY(linear("v", tape.h, n, tape.v, feedback));
   }
   norm("q_norm", tape.q_flat, tape.q);
   norm("k_norm", tape.k_flat, tape.k);
@@ -303,25 +297,23 @@ bool DecoderBlock::attend(BlockTape& tape, const Feedback* feedback) {
   tape.mixed.resize(tape.q.size());
   tape.log_sums.resize(std::size_t(spec_->heads * n));
   if (feedback && feedback->stopped())
-    return false;
+    return cancelled_error();
   attention_forward(attention_shape(), tape.lengths, tape.q.data(), tape.k.data(), tape.v.data(),
                     tape.mixed.data(), tape.log_sums.data());
   return linear("o", tape.mixed, n, tape.attended, feedback);
 }
 
-bool DecoderBlock::feed(BlockTape& tape, const Feedback* feedback) {
+Result<void> DecoderBlock::feed(BlockTape& tape, const Feedback* feedback) {
   const std::int64_t n = tape.tokens, ffn = spec_->ffn;
   const bool gated = find("gate_up") || find("gate");
   if (find("gate_up")) {
-    if (!linear("gate_up", tape.mlp_h, n, fused_, feedback))
-      return false;
+    TRY(linear("gate_up", tape.mlp_h, n, fused_, feedback));
     take(fused_, 2 * ffn, 0, ffn, n, tape.gate);
     take(fused_, 2 * ffn, ffn, ffn, n, tape.up);
   } else {
-    if (gated && !linear("gate", tape.mlp_h, n, tape.gate, feedback))
-      return false;
-    if (!linear("up", tape.mlp_h, n, tape.up, feedback))
-      return false;
+    if (gated)
+      TRY(linear("gate", tape.mlp_h, n, tape.gate, feedback));
+    TRY(linear("up", tape.mlp_h, n, tape.up, feedback));
   }
   tape.activated.resize(tape.up.size());
   activation_->forward(gated ? tape.gate.data() : tape.up.data(), gated ? tape.up.data() : nullptr,
@@ -339,8 +331,7 @@ Result<void> DecoderBlock::backward(const BlockTape& tape, std::span<const float
   const bool below = dx || any_of(gradients, {"attention_norm", "q", "k", "v", "qkv", "q_norm",
                                               "k_norm", "o", "post_attention_norm"});
   dmiddle_.assign(dout.begin(), dout.end());
-  if (!feed_back(tape, dmiddle_, gradients, dh_, feedback))
-    return cancelled_error();
+  TRY(feed_back(tape, dmiddle_, gradients, dh_, feedback));
   // dh_: slope by the input of the feed-forward. With one norm for both halves that is h.
   if (own_norm) {
     norm_back("mlp_norm", tape.middle, dh_, gradients, slope_);
@@ -355,8 +346,7 @@ Result<void> DecoderBlock::backward(const BlockTape& tape, std::span<const float
     add_to(slope_, straight);
   const bool h_wanted = dx || any_of(gradients, {"attention_norm"});
   const bool shared = parallel && !own_norm;
-  if (!attend_back(tape, dmiddle_, gradients, h_wanted ? &dh_ : nullptr, shared, feedback))
-    return cancelled_error();
+  TRY(attend_back(tape, dmiddle_, gradients, h_wanted ? &dh_ : nullptr, shared, feedback));
   if (!h_wanted)
     return {};
   norm_back("attention_norm", tape.x, dh_, gradients, slope_);
@@ -367,14 +357,14 @@ Result<void> DecoderBlock::backward(const BlockTape& tape, std::span<const float
   return {};
 }
 
-bool DecoderBlock::feed_back(const BlockTape& tape, const Values& dout, BlockParameters& gradients,
-                             Values& dh, const Feedback* feedback) {
+Result<void> DecoderBlock::feed_back(const BlockTape& tape, const Values& dout,
+                                     BlockParameters& gradients, Values& dh,
+                                     const Feedback* feedback) {
   const std::int64_t n = tape.tokens, ffn = spec_->ffn;
   const bool gated = find("gate_up") || find("gate");
   const bool normed = norm_back("post_mlp_norm", tape.fed, dout, gradients, slope_);
-  if (!linear_back("down", tape.activated, normed ? slope_ : dout, n, gradients, &dup_, false,
-                   feedback))
-    return false;
+  TRY(linear_back("down", tape.activated, normed ? slope_ : dout, n, gradients, &dup_, false,
+                  feedback));
   if (!gated) {
     activation_->backward(tape.up.data(), nullptr, dup_.data(), n * ffn, dup_.data(), nullptr);
     return linear_back("up", tape.mlp_h, dup_, n, gradients, &dh, false, feedback);
@@ -388,19 +378,18 @@ bool DecoderBlock::feed_back(const BlockTape& tape, const Values& dout, BlockPar
     put(dup_, 2 * ffn, ffn, ffn, n, fused_);
     return linear_back("gate_up", tape.mlp_h, fused_, n, gradients, &dh, false, feedback);
   }
-  return linear_back("gate", tape.mlp_h, dgate_, n, gradients, &dh, false, feedback) &&
-         linear_back("up", tape.mlp_h, dup_, n, gradients, &dh, true, feedback);
+  TRY(linear_back("gate", tape.mlp_h, dgate_, n, gradients, &dh, false, feedback));
+  return linear_back("up", tape.mlp_h, dup_, n, gradients, &dh, true, feedback);
 }
 
 /// `dh` null: nobody wants it; `add`: to what is there.
-bool DecoderBlock::attend_back(const BlockTape& tape, const Values& dout,
-                               BlockParameters& gradients, Values* dh, bool add,
-                               const Feedback* feedback) {
+Result<void> DecoderBlock::attend_back(const BlockTape& tape, const Values& dout,
+                                       BlockParameters& gradients, Values* dh, bool add,
+                                       const Feedback* feedback) {
   const std::int64_t n = tape.tokens;
   const bool normed = norm_back("post_attention_norm", tape.attended, dout, gradients, slope_);
-  if (!linear_back("o", tape.mixed, normed ? slope_ : dout, n, gradients, &dmixed_, false,
-                   feedback))
-    return false;
+  TRY(linear_back("o", tape.mixed, normed ? slope_ : dout, n, gradients, &dmixed_, false,
+                  feedback));
   dq_.resize(tape.q.size());
   dk_.resize(tape.k.size());
   dv_.resize(tape.v.size());
@@ -408,7 +397,7 @@ bool DecoderBlock::attend_back(const BlockTape& tape, const Values& dout,
                      tape.mixed.data(), tape.log_sums.data(), dmixed_.data(), dq_.data(),
                      dk_.data(), dv_.data());
   if (feedback && feedback->stopped())
-    return false;
+    return cancelled_error();
   rotate(rotation_back_, tape.lengths, dq_, spec_->heads);
   rotate(rotation_back_, tape.lengths, dk_, spec_->kv_heads);
   if (norm_back("q_norm", tape.q_flat, dq_, gradients, slope_))
@@ -419,9 +408,9 @@ bool DecoderBlock::attend_back(const BlockTape& tape, const Values& dout,
     join(*spec_, {&dq_, &dk_, &dv_}, n, fused_);
     return linear_back("qkv", tape.h, fused_, n, gradients, dh, add, feedback);
   }
-  return linear_back("q", tape.h, dq_, n, gradients, dh, add, feedback) &&
-         linear_back("k", tape.h, dk_, n, gradients, dh, true, feedback) &&
-         linear_back("v", tape.h, dv_, n, gradients, dh, true, feedback);
+  TRY(linear_back("q", tape.h, dq_, n, gradients, dh, add, feedback));
+  TRY(linear_back("k", tape.h, dk_, n, gradients, dh, true, feedback));
+  return linear_back("v", tape.h, dv_, n, gradients, dh, true, feedback);
 }
 
 } // namespace bitlathe

@@ -6,6 +6,7 @@
 
 #include "core/engine/rotation.h"
 #include "core/model/checkpoint.h"
+#include "core/train/linear_products.h"
 #include "kernels/base/feedback.h"
 #include "kernels/nn/backward.h"
 
@@ -44,8 +45,9 @@ struct BlockTape {
 class DecoderBlock {
  public:
   /// Errors: "bad-file" for parts that are missing or do not fit the configuration. `spec` must
-  /// outlive the block.
-  static Result<DecoderBlock> create(const ModelSpec& spec, int layer, BlockParameters parameters);
+  /// outlive the block, and so must `compute`, whose device does the products if it has one.
+  static Result<DecoderBlock> create(const ModelSpec& spec, int layer, BlockParameters parameters,
+                                     Compute* compute = nullptr);
 
   /// Values may be changed between calls, shapes may not.
   BlockParameters& parameters() { return parameters_; }
@@ -64,33 +66,36 @@ class DecoderBlock {
   static const std::vector<float>& input_of(const BlockTape& tape, std::string_view part);
 
  private:
-  DecoderBlock(const ModelSpec& spec, int layer, BlockParameters parameters);
+  DecoderBlock(const ModelSpec& spec, int layer, BlockParameters parameters, Compute* compute);
 
   const Parameter* find(std::string_view part) const;
-  bool linear(std::string_view part, const std::vector<float>& x, std::int64_t tokens,
-              std::vector<float>& y, const Feedback* feedback) const;
-  bool linear_back(std::string_view part, const std::vector<float>& x, const std::vector<float>& dy,
-                   std::int64_t tokens, BlockParameters& gradients, std::vector<float>* dx,
-                   bool add, const Feedback* feedback) const;
+  Result<void> linear(std::string_view part, const std::vector<float>& x, std::int64_t tokens,
+                      std::vector<float>& y, const Feedback* feedback);
+  Result<void> linear_back(std::string_view part, const std::vector<float>& x,
+                           const std::vector<float>& dy, std::int64_t tokens,
+                           BlockParameters& gradients, std::vector<float>* dx, bool add,
+                           const Feedback* feedback);
   bool norm(std::string_view part, const std::vector<float>& x, std::vector<float>& y) const;
   bool norm_back(std::string_view part, const std::vector<float>& x, const std::vector<float>& dy,
                  BlockParameters& gradients, std::vector<float>& dx) const;
   void rotate(Rotation& rotation, std::span<const std::int64_t> lengths, std::vector<float>& x,
               std::int64_t heads) const;
   AttentionShape attention_shape() const;
-  bool attend(BlockTape& tape, const Feedback* feedback);
-  bool feed(BlockTape& tape, const Feedback* feedback);
-  bool feed_back(const BlockTape& tape, const std::vector<float>& dout, BlockParameters& gradients,
-                 std::vector<float>& dh, const Feedback* feedback);
-  bool attend_back(const BlockTape& tape, const std::vector<float>& dout,
-                   BlockParameters& gradients, std::vector<float>* dh, bool add,
-                   const Feedback* feedback);
+  Result<void> attend(BlockTape& tape, const Feedback* feedback);
+  Result<void> feed(BlockTape& tape, const Feedback* feedback);
+  Result<void> feed_back(const BlockTape& tape, const std::vector<float>& dout,
+                         BlockParameters& gradients, std::vector<float>& dh,
+                         const Feedback* feedback);
+  Result<void> attend_back(const BlockTape& tape, const std::vector<float>& dout,
+                           BlockParameters& gradients, std::vector<float>* dh, bool add,
+                           const Feedback* feedback);
 
   const ModelSpec* spec_;
   std::int64_t window_;
   const ActivationKind* activation_;
   BlockParameters parameters_;
   Rotation rotation_, rotation_back_;
+  LinearProducts products_;
   std::vector<float> fused_; ///< of qkv and gate_up, and their slopes
   std::vector<float> slope_, dmixed_, dq_, dk_, dv_, dgate_, dup_, dh_, dmiddle_;
 };
