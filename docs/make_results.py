@@ -30,7 +30,7 @@ RUNS += [("int8-channel-sym", "rtn", None, "int8-token-dynamic"),
 RUNS += [(s, "rtn", None, "none") for s in BLOCKS + K_TYPES]
 RUNS += [(s, "rtn", "imatrix", "none") for s in K_TYPES]
 RUNS += [(s, "awq", "text", "none") for s in BLOCKS + ["q3_k", "q4_k"]]
-RUNS += [(s, m, "text", "none") for s in LEARNED for m in ("adaround", "brecq", "signround")]
+RUNS += [(s, m, "text", "none") for m in ("adaround", "signround", "brecq") for s in LEARNED]
 
 
 def call(*arguments):
