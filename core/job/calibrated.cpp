@@ -37,18 +37,8 @@ std::unique_ptr<Checkpoint> working_copy(const Checkpoint& source) {
   out->path = source.path;
   out->spec = source.spec;
   out->why_not_runnable = source.why_not_runnable;
-  for (const Module& module : source.modules) {
-    Module& copy = out->modules.emplace_back();
-    copy.name = module.name;
-    copy.part = module.part;
-    copy.role = module.role;
-    copy.layer = module.layer;
-    copy.shape = module.shape;
-    copy.weight = view_of(module.weight);
-    copy.bias = view_of(module.bias);
-    copy.linear = module.linear;
-    copy.tied_to_embedding = module.tied_to_embedding;
-  }
+  for (const Module& module : source.modules)
+    out->modules.push_back(view_of(module));
   return out;
 }
 

@@ -145,21 +145,8 @@ PlantedModel copy_of(const Checkpoint& source) {
   out.kv_values = source.kv_values;
   out.kv_scales = source.kv_scales;
   out.side_files = source.side_files;
-  for (const Module& module : source.modules) {
-    Module& copy = out.modules.emplace_back();
-    copy.name = module.name;
-    copy.stored_name = module.stored_name;
-    copy.part = module.part;
-    copy.role = module.role;
-    copy.layer = module.layer;
-    copy.shape = module.shape;
-    copy.weight = view_of(module.weight);
-    copy.bias = view_of(module.bias);
-    copy.linear = module.linear;
-    copy.transposed_in_hf = module.transposed_in_hf;
-    copy.gguf_offset = module.gguf_offset;
-    copy.tied_to_embedding = module.tied_to_embedding;
-  }
+  for (const Module& module : source.modules)
+    out.modules.push_back(view_of(module));
   return out;
 }
 

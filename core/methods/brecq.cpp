@@ -24,17 +24,7 @@ constexpr MethodParam params[] = {
 Result<MethodOutput> quantize(const MethodInput& input) {
   Json shared = input.params;
   shared.erase("batch");
-  return method_adaround.quantize({.weight = input.weight,
-                                   .scheme = input.scheme,
-                                   .params = shared,
-                                   .observer = input.observer,
-                                   .importance = input.importance,
-                                   .compute = input.compute,
-                                   .feedback = input.feedback,
-                                   .where = input.where,
-                                   .part = input.part,
-                                   .seed = input.seed,
-                                   .inputs = input.inputs});
+  return method_adaround.quantize(with_params(input, shared));
 }
 
 Result<void> prepare(CalibratedBlock& block) {

@@ -19,17 +19,9 @@ Result<void> coded_by(const char* id, const MethodInput& input, const Json& para
                       IntGrids& grids, std::vector<std::string>* notes = nullptr) {
   const Method* method = find_method(id);
   assert(method);
-  TRY_ASSIGN(const MethodOutput output, method->quantize({.weight = input.weight,
-                                                          .scheme = input.scheme,
-                                                          .params = params,
-                                                          .observer = input.observer,
-                                                          .importance = importance,
-                                                          .compute = input.compute,
-                                                          .feedback = input.feedback,
-                                                          .where = input.where,
-                                                          .part = input.part,
-                                                          .seed = input.seed,
-                                                          .inputs = input.inputs}));
+  MethodInput passed = with_params(input, params);
+  passed.importance = importance;
+  TRY_ASSIGN(const MethodOutput output, method->quantize(passed));
   if (notes)
     *notes = output.notes;
   const QTensor& tensor = output.tensor;

@@ -20,6 +20,20 @@ const Method* encoder_of(const Scheme& scheme) {
   return found;
 }
 
+MethodInput with_params(const MethodInput& input, const Json& params) {
+  return {.weight = input.weight,
+          .scheme = input.scheme,
+          .params = params,
+          .observer = input.observer,
+          .importance = input.importance,
+          .compute = input.compute,
+          .feedback = input.feedback,
+          .where = input.where,
+          .part = input.part,
+          .seed = input.seed,
+          .inputs = input.inputs};
+}
+
 std::string cannot_encode(const Scheme& scheme) {
   std::string why;
   for (const Method* method : all_methods()) {

@@ -39,6 +39,10 @@ struct MethodInput {
   const InputStatistics* inputs = nullptr;
 };
 
+/// The same input with other parameters, for methods that leave the coding to another one. `params`
+/// must outlive the result.
+MethodInput with_params(const MethodInput& input, const Json& params);
+
 struct MethodOutput {
   QTensor tensor;
   std::vector<std::string> notes = {}; ///< "12 scales raised to the smallest f16"

@@ -52,17 +52,7 @@ Result<void> prepare(CalibratedBlock& block) {
 
 Result<MethodOutput> quantize(const MethodInput& input) {
   const Json none = Json::object();
-  return find_method("rtn")->quantize({.weight = input.weight,
-                                       .scheme = input.scheme,
-                                       .params = none,
-                                       .observer = input.observer,
-                                       .importance = input.importance,
-                                       .compute = input.compute,
-                                       .feedback = input.feedback,
-                                       .where = input.where,
-                                       .part = input.part,
-                                       .seed = input.seed,
-                                       .inputs = input.inputs});
+  return find_method("rtn")->quantize(with_params(input, none));
 }
 
 } // namespace

@@ -377,6 +377,23 @@ QTensor view_of(const QTensor& tensor) {
   return out;
 }
 
+Module view_of(const Module& module) {
+  Module out;
+  out.name = module.name;
+  out.stored_name = module.stored_name;
+  out.part = module.part;
+  out.role = module.role;
+  out.layer = module.layer;
+  out.shape = module.shape;
+  out.weight = view_of(module.weight);
+  out.bias = view_of(module.bias);
+  out.linear = module.linear;
+  out.transposed_in_hf = module.transposed_in_hf;
+  out.gguf_offset = module.gguf_offset;
+  out.tied_to_embedding = module.tied_to_embedding;
+  return out;
+}
+
 std::vector<std::int64_t> matrix_shape(const QTensor& weight) { return {weight.rows, weight.cols}; }
 
 const Arch* arch_of(const Json& config) {

@@ -12,6 +12,9 @@ namespace bitlathe {
 QTensor plain_weight(const StoredTensor& tensor);
 /// The same contents without a copy; `tensor` must stay alive.
 QTensor view_of(const QTensor& tensor);
+/// A module with views of the same weights, without its activation scheme; `module` must stay
+/// alive.
+Module view_of(const Module& module);
 /// [out, in] of a weight when the container does not say it.
 std::vector<std::int64_t> matrix_shape(const QTensor& weight);
 

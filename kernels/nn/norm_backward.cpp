@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/base/parallel.h"
 #include "kernels/nn/backward.h"
+#include "kernels/nn/lane_sum.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,18 +12,6 @@ namespace {
 
 std::int64_t grain(std::int64_t values) {
   return std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, values));
-}
-
-/// Eight fixed lanes, as the forward pass sums.
-template <class Term> double sum_of(std::int64_t n, Term term) {
-  double lane[8] = {};
-  std::int64_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int l = 0; l < 8; ++l)
-      lane[l] += term(i + l);
-  for (; i < n; ++i)
-    lane[i % 8] += term(i);
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
 struct Token {
