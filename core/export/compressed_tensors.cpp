@@ -289,7 +289,7 @@ void add_module(const Module& module, std::vector<TensorToWrite>& out) {
   }
 }
 
-Result<fs::path> write(const ExportInput& input) {
+Result<ExportFiles> files(const ExportInput& input) {
   std::vector<TensorToWrite> tensors;
   for (const auto& module : input.model.modules)
     if (!module.tied_to_embedding)
@@ -303,10 +303,7 @@ Result<fs::path> write(const ExportInput& input) {
   for (const auto& other : input.model.others)
     if (safetensors_dtype_bits(other.dtype) > 0)
       tensors.push_back(bytes_tensor(other.name, other.dtype, other.shape, other.data));
-  TRY(write_safetensors_folder(input.folder, std::move(tensors), input.shard_limit,
-                               &input.feedback));
-  TRY(write_model_files(input, compressed_config(input.model)));
-  return fs::path(".");
+  return folder_files(input, std::move(tensors), compressed_config(input.model));
 }
 
 } // namespace
@@ -318,7 +315,7 @@ const Exporter exporter_compressed_tensors{
     "A Hugging Face folder with packed integer weights, mixed per layer.",
     "vLLM, SGLang, transformers",
     examine,
-    write,
+    files,
     fallback};
 
 } // namespace bitlathe

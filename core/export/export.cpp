@@ -64,14 +64,29 @@ Error at_target(Error error, const OutputFolder& folder) {
   return error;
 }
 
-std::uint64_t folder_bytes(const fs::path& folder) {
-  std::uint64_t total = 0;
-  std::error_code failed;
-  for (fs::recursive_directory_iterator it(folder, failed), end; !failed && it != end;
-       it.increment(failed))
-    if (it->is_regular_file(failed))
-      total += it->file_size(failed);
-  return total;
+/// What was written, compared with what was to be written.
+Result<void> read_back(const Checkpoint& model, const Exporter& exporter, const fs::path& staged,
+                       const OutputFolder& folder, Feedback& feedback) {
+  if (exporter.verify) {
+    const auto report = exporter.verify(staged, &model, feedback);
+    if (!report)
+      return at_target(report.error(), folder);
+    for (const VerifyCheck& check : report->checks)
+      if (!check.ok)
+        return Error{"mismatch",
+                     "The export is not what was to be written, so it was not kept: " + check.name +
+                         ": " + check.detail,
+                     folder.target().string()};
+    return {};
+  }
+  const auto reopened = open_checkpoint(staged);
+  if (!reopened)
+    return at_target(
+        {"mismatch",
+         "The export cannot be read back, so it was not kept: " + reopened.error().message,
+         reopened.error().where},
+        folder);
+  return compare_checkpoints(model, **reopened, feedback);
 }
 
 } // namespace
@@ -154,40 +169,31 @@ Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& export
     outcome.notes.push_back((finding.module.empty() ? "" : finding.module + ": ") +
                             finding.message);
 
-  TRY_ASSIGN(const auto folder, OutputFolder::create(options.folder, options.replace));
   const auto name = options.name.empty() ? model.name : options.name;
-  const ExportInput input{model,
-                          file_name(name),
+  const ExportInput input{model, file_name(name),
                           options.label.empty() ? scheme_label(model) : options.label,
-                          folder->staging(),
-                          options.shard_limit,
-                          feedback};
+                          options.shard_limit};
+  TRY_ASSIGN(const ExportFiles described, exporter.files(input));
+  for (const FileToWrite& file : described.files)
+    outcome.bytes += file.bytes;
+
+  TRY_ASSIGN(const auto folder, OutputFolder::create(options.folder, options.replace));
   feedback.done = 0;
-  feedback.total = 2 * model.bytes(); // written, then compared
+  feedback.total = outcome.bytes + model.bytes(); // written, then compared
   feedback.set_step("Writing " + std::string(exporter.id));
-  const auto result = exporter.write(input);
-  if (!result)
+  if (const auto result = write_files(folder->staging(), described.files, &feedback); !result)
     return at_target(result.error(), *folder);
-  const fs::path& written = *result;
   if (feedback.stopped())
     return cancelled_error();
 
   feedback.set_step("Reading " + std::string(exporter.id) + " back");
-  const auto staged = folder->staging() / (written == "." ? fs::path() : written);
-  auto reopened = open_checkpoint(staged);
-  if (!reopened)
-    return at_target(
-        {"mismatch",
-         "The export cannot be read back, so it was not kept: " + reopened.error().message,
-         reopened.error().where},
-        *folder);
-  TRY(compare_checkpoints(model, **reopened, feedback));
-  reopened->reset();
+  const bool whole_folder = described.checkpoint == ".";
+  const auto staged = folder->staging() / (whole_folder ? fs::path() : described.checkpoint);
+  TRY(read_back(model, exporter, staged, *folder, feedback));
   if (feedback.stopped())
     return cancelled_error();
-  outcome.bytes = folder_bytes(folder->staging());
   TRY(folder->commit());
-  outcome.path = written == "." ? folder->target() : folder->target() / written;
+  outcome.path = whole_folder ? folder->target() : folder->target() / described.checkpoint;
   return outcome;
 }
 

@@ -9,11 +9,15 @@
 
 namespace bitlathe {
 
-/// Something the doctor found. "refuse" findings stop an export before a byte is written.
+/// Something the doctor found. "refuse" stops an export before a byte is written; "warning" does
+/// until it is accepted. A finding that concerns one reader only (`runtime`) stops an export that
+/// is meant for this reader, and is to be shown for others.
 struct Finding {
   enum class Level { note, warning, refuse } level = Level::note;
   std::string module;  ///< empty: the whole model
   std::string message; ///< what, and the nearest thing the format can hold
+  std::string runtime =
+      {}; ///< "vllm", "transformers", "llama.cpp", "onnxruntime", "mlx"; empty: all
 };
 
 /// What an exporter needs to know of one module before and during writing: a plan and a quantized
@@ -30,9 +34,37 @@ struct ExportInput {
       model;         ///< a checkpoint whose modules are in the form to be exported (a kept result)
   std::string name;  ///< for file names: NAME-SCHEME.gguf
   std::string label; ///< SCHEME part: "Q4_K_M", "q4_0", "int4-g128-asym", "mixed"
-  fs::path folder;   ///< staging folder, exists and is empty
   std::uint64_t shard_limit = 5ull << 30;
-  Feedback& feedback;
+};
+
+/// The files of an export, described. Weights are read when a file is written, not before: the
+/// sizes are also asked for when there are no weights yet.
+struct ExportFiles {
+  fs::path checkpoint; ///< the file that is the checkpoint; "." for the folder
+  std::vector<FileToWrite> files;
+};
+
+struct VerifyCheck {
+  std::string name;
+  bool ok = true;
+  std::string detail;
+};
+struct VerifyWorst {
+  std::string module;
+  double mse = 0, sqnr_db = 0;
+  float max_abs_error = 0;
+};
+struct VerifyReport {
+  bool ok = true;
+  std::vector<VerifyCheck> checks;
+  std::vector<VerifyWorst> worst; ///< modules with the largest error first, at most 10
+};
+
+/// How a reader is told to use an export; "{path}" and "{name}" stand for the checkpoint's.
+struct UseWith {
+  std::string_view runtime; ///< as in Finding
+  std::string_view title;   ///< "vLLM"
+  std::string_view text;    ///< a command or some lines of Python
 };
 
 struct Exporter {
@@ -41,15 +73,22 @@ struct Exporter {
   /// Everything this format cannot hold or a reader would stumble over.
   std::vector<Finding> (*examine)(const Checkpoint& model,
                                   const std::vector<ExportModule>& modules);
-  /// Writes into input.folder; the value is the file or folder (relative to it, "." for itself)
-  /// that is the checkpoint.
-  Result<fs::path> (*write)(const ExportInput& input);
+  Result<ExportFiles> (*files)(const ExportInput& input);
   /// The scheme to use instead when only the shape stands in the way (a last group that is
   /// shorter), with the reason; an empty scheme when there is nothing to change. May be null.
   struct Fallback {
     std::string scheme, reason;
   };
   Fallback (*fallback)(const Scheme& scheme, const Module& module) = nullptr;
+  std::span<const UseWith> uses = {};
+  /// The rules that this format's loaders check, held against the files at `path`, whoever wrote
+  /// them. Reads the files itself, not through this program's reader. May be null.
+  std::vector<VerifyCheck> (*rules)(const fs::path& path) = nullptr;
+  /// For formats that are no MODEL, so that no reader opens them: whether `path` is one, and its
+  /// verification. Otherwise null.
+  bool (*recognises)(const fs::path& path) = nullptr;
+  Result<VerifyReport> (*verify)(const fs::path& path, const Checkpoint* against,
+                                 Feedback& feedback) = nullptr;
 };
 std::span<const Exporter* const> all_exporters();
 const Exporter* find_exporter(std::string_view id);
@@ -79,22 +118,7 @@ struct ExportOutcome {
 Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& exporter,
                                  const ExportOptions& options, Feedback& feedback);
 
-/// verify: structure checks of an opened checkpoint, and the comparison with another one.
-struct VerifyCheck {
-  std::string name;
-  bool ok = true;
-  std::string detail;
-};
-struct VerifyWorst {
-  std::string module;
-  double mse = 0, sqnr_db = 0;
-  float max_abs_error = 0;
-};
-struct VerifyReport {
-  bool ok = true;
-  std::vector<VerifyCheck> checks;
-  std::vector<VerifyWorst> worst; ///< modules with the largest error first, at most 10
-};
+/// Structure checks of a checkpoint, the rules of its loaders, and the comparison with another one.
 Result<VerifyReport> verify_checkpoint(const fs::path& path, const Checkpoint* against,
                                        Compute& compute, Feedback& feedback);
 

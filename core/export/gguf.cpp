@@ -263,7 +263,7 @@ Result<GgufMetadata> make_metadata(const ExportInput& input, const Arch& arch) {
   return out;
 }
 
-Result<fs::path> write(const ExportInput& input) {
+Result<ExportFiles> files(const ExportInput& input) {
   const auto& model = input.model;
   const Arch* arch = find_arch(model.architecture);
   if (!arch || !model.spec)
@@ -287,9 +287,11 @@ Result<fs::path> write(const ExportInput& input) {
     if (module->bias.rows > 0)
       tensors.push_back(vector_tensor(name.gguf + ".bias", module->bias, name.hf_row_of_gguf));
   }
-  const auto file = input.name + "-" + input.label + ".gguf";
-  TRY(write_gguf(input.folder / file, metadata, std::move(tensors), &input.feedback));
-  return fs::path(file);
+  const fs::path name = input.name + "-" + input.label + ".gguf";
+  TRY_ASSIGN(auto file, gguf_file(name, metadata, std::move(tensors)));
+  ExportFiles out{name, {}};
+  out.files.push_back(std::move(file));
+  return out;
 }
 
 } // namespace
@@ -300,7 +302,7 @@ const Exporter exporter_gguf{"gguf",
                              "One file with weights, settings and tokenizer.",
                              "llama.cpp, Ollama, LM Studio",
                              examine,
-                             write,
+                             files,
                              fallback};
 
 } // namespace bitlathe

@@ -34,7 +34,7 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
   return out;
 }
 
-Result<fs::path> write(const ExportInput& input) {
+Result<ExportFiles> files(const ExportInput& input) {
   const auto& model = input.model;
   const FloatType common = model_float_type(model);
   std::vector<TensorToWrite> tensors;
@@ -52,10 +52,7 @@ Result<fs::path> write(const ExportInput& input) {
   for (const auto& other : model.others)
     if (safetensors_dtype_bits(other.dtype) > 0)
       tensors.push_back(bytes_tensor(other.name, other.dtype, other.shape, other.data));
-  TRY(write_safetensors_folder(input.folder, std::move(tensors), input.shard_limit,
-                               &input.feedback));
-  TRY(write_model_files(input, Json()));
-  return fs::path(".");
+  return folder_files(input, std::move(tensors), Json());
 }
 
 } // namespace
@@ -66,6 +63,6 @@ const Exporter exporter_safetensors{"safetensors",
                                     "A Hugging Face folder with plain float weights.",
                                     "transformers, vLLM, every tool that reads the original",
                                     examine,
-                                    write};
+                                    files};
 
 } // namespace bitlathe

@@ -145,7 +145,8 @@ FloatType model_float_type(const Checkpoint& model) {
   return most == count.end() || !matrices ? FloatType::f16 : most->first;
 }
 
-Result<void> write_model_files(const ExportInput& input, const Json& quantization_config) {
+Result<std::vector<FileToWrite>> model_files(const ExportInput& input,
+                                             const Json& quantization_config) {
   const auto& model = input.model;
   OrderedJson config = OrderedJson::object();
   for (const auto& [key, value] : model.config.items())
@@ -161,20 +162,24 @@ Result<void> write_model_files(const ExportInput& input, const Json& quantizatio
       config["tie_word_embeddings"] = module.tied_to_embedding;
   if (!quantization_config.is_null())
     config["quantization_config"] = quantization_config;
-  TRY(write_file(input.folder / "config.json",
-                 config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n"));
-  if (!quantization_config.is_null() || model.kv_keys != "f16" || model.kv_values != "f16")
-    TRY(write_file(input.folder / "bitlathe.json", manifest(model).dump(1) + "\n"));
-
+  std::vector<FileToWrite> out;
   for (const auto& file : model.side_files) {
-    if (input.feedback.stopped())
-      return cancelled_error();
-    TRY_ASSIGN(const auto content, MappedFile::open(file));
-    TRY_ASSIGN(const auto out, OutputFile::create(input.folder / file.filename()));
-    TRY(out->write(content->bytes()));
-    TRY(out->close());
+    TRY_ASSIGN(auto copy, copied_file(file));
+    out.push_back(std::move(copy));
   }
-  return {};
+  if (!quantization_config.is_null() || model.kv_keys != "f16" || model.kv_values != "f16")
+    out.push_back(text_file("bitlathe.json", manifest(model).dump(1) + "\n"));
+  out.push_back(text_file(
+      "config.json", config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n"));
+  return out;
+}
+
+Result<ExportFiles> folder_files(const ExportInput& input, std::vector<TensorToWrite> tensors,
+                                 const Json& quantization_config) {
+  TRY_ASSIGN(auto weights, safetensors_files(std::move(tensors), input.shard_limit));
+  TRY_ASSIGN(auto files, model_files(input, quantization_config));
+  std::move(weights.begin(), weights.end(), std::back_inserter(files));
+  return ExportFiles{".", std::move(files)};
 }
 
 void examine_folder(const Checkpoint& model, std::vector<Finding>& findings, bool holds_kv_scheme) {

@@ -32,10 +32,14 @@ std::string safetensors_dtype(FloatType type);
 /// The float type of the unquantized weights: config.json's torch_dtype, else the most common.
 FloatType model_float_type(const Checkpoint& model);
 
-/// Copies tokenizer and generation files, writes config.json with torch_dtype set and the given
+/// Tokenizer and generation files as they are, config.json with torch_dtype set and the given
 /// quantization_config (null: none), and bitlathe.json with what the configuration has no place
 /// for.
-Result<void> write_model_files(const ExportInput& input, const Json& quantization_config);
+Result<std::vector<FileToWrite>> model_files(const ExportInput& input,
+                                             const Json& quantization_config);
+/// A folder with these tensors and the model's other files, the checkpoint being the folder.
+Result<ExportFiles> folder_files(const ExportInput& input, std::vector<TensorToWrite> tensors,
+                                 const Json& quantization_config);
 /// The findings every folder of the Hugging Face kind shares: missing configuration or tokenizer
 /// files, KV scheme that only this program reads back (unless the format has a place for it).
 void examine_folder(const Checkpoint& model, std::vector<Finding>& findings,

@@ -158,6 +158,26 @@ class PosixOutput final : public OutputFile {
   bool done_ = false;
 };
 
+/// Counts what goes through, and ends it when the user does.
+class WatchedFile final : public OutputFile {
+ public:
+  WatchedFile(OutputFile& file, Feedback* feedback) : file_(file), feedback_(feedback) {}
+  Result<void> write(std::span<const std::byte> bytes) override {
+    if (feedback_ && feedback_->stopped())
+      return cancelled_error();
+    TRY(file_.write(bytes));
+    if (feedback_)
+      feedback_->advance(bytes.size());
+    return {};
+  }
+  Result<void> close() override { return file_.close(); }
+  std::uint64_t size() const override { return file_.size(); }
+
+ private:
+  OutputFile& file_;
+  Feedback* feedback_;
+};
+
 } // namespace
 
 std::string unique_suffix() {
@@ -209,6 +229,36 @@ Result<std::unique_ptr<OutputFile>> OutputFile::create(const fs::path& path) {
     return errno_error("create the file", path, errno);
   return std::unique_ptr<OutputFile>(
       std::make_unique<PosixOutput>(std::move(file), path, temporary));
+}
+
+FileToWrite text_file(fs::path name, std::string content) {
+  const auto bytes = content.size();
+  return {std::move(name), bytes, [held = std::move(content)](OutputFile& file) {
+            return file.write(std::as_bytes(std::span(held)));
+          }};
+}
+
+Result<FileToWrite> copied_file(const fs::path& source) {
+  TRY_ASSIGN(const auto content, MappedFile::open(source));
+  return FileToWrite{source.filename(), content->bytes().size(),
+                     [content](OutputFile& file) { return file.write(content->bytes()); }};
+}
+
+Result<void> write_files(const fs::path& folder, const std::vector<FileToWrite>& files,
+                         Feedback* feedback) {
+  for (const FileToWrite& item : files) {
+    const auto path = folder / item.name;
+    TRY_ASSIGN(const auto file, OutputFile::create(path));
+    WatchedFile watched(*file, feedback);
+    TRY(item.write(watched));
+    if (file->size() != item.bytes)
+      return Error{"internal",
+                   "The file was written with " + std::to_string(file->size()) +
+                       " bytes instead of " + std::to_string(item.bytes),
+                   path.string()};
+    TRY(file->close());
+  }
+  return {};
 }
 
 Result<void> write_file(const fs::path& path, std::string_view content) {

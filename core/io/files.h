@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -45,6 +46,21 @@ class OutputFile {
   virtual Result<void> close() = 0; ///< flushes and fsyncs
   virtual std::uint64_t size() const = 0;
 };
+
+/// A file yet to be written: its exact size is known, its contents are made when asked for, front
+/// to back and in pieces. What they are made from must stay alive.
+struct FileToWrite {
+  fs::path name; ///< relative to the folder that it goes into
+  std::uint64_t bytes = 0;
+  std::function<Result<void>(OutputFile&)> write; ///< writes exactly `bytes` bytes
+};
+FileToWrite text_file(fs::path name, std::string content);
+/// The same contents under the same name.
+Result<FileToWrite> copied_file(const fs::path& source);
+/// Writes them in the order of the list, so that what makes a checkpoint loadable can come last.
+/// Advances `feedback` by the bytes written.
+Result<void> write_files(const fs::path& folder, const std::vector<FileToWrite>& files,
+                         Feedback* feedback = nullptr);
 
 /// A folder that appears complete or not at all: files are written to `staging()` beside the
 /// target, and commit() moves them into place. The destructor removes the staging folder when

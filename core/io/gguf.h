@@ -52,6 +52,9 @@ struct GgufFile {
   std::shared_ptr<const MappedFile> file;
 };
 Result<GgufFile> read_gguf(const fs::path& path);
+/// One file as it will be written, checked against every rule that loaders check.
+Result<FileToWrite> gguf_file(fs::path name, const GgufMetadata& metadata,
+                              std::vector<TensorToWrite> tensors);
 Result<void> write_gguf(const fs::path& path, const GgufMetadata& metadata,
                         std::vector<TensorToWrite> tensors, Feedback* feedback = nullptr);
 

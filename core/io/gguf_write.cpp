@@ -80,17 +80,18 @@ class HeaderWriter {
 
 } // namespace
 
-Result<void> write_gguf(const fs::path& path, const GgufMetadata& metadata,
-                        std::vector<TensorToWrite> tensors, Feedback* feedback) {
-  const auto wrong = [&](const std::string& what) {
-    return Error{"internal", what, path.string()};
-  };
+Result<FileToWrite> gguf_file(fs::path name, const GgufMetadata& metadata,
+                              std::vector<TensorToWrite> tensors) {
+  const auto where = name.string();
+  const auto wrong = [where](const std::string& what) { return Error{"internal", what, where}; };
   std::uint64_t alignment = 32;
   if (const auto* value = find(metadata, "general.alignment"))
     alignment = std::uint64_t(value->as_int().value_or(32));
   if (alignment == 0 || (alignment & (alignment - 1)) != 0)
     return wrong("general.alignment is not a power of two");
-  const auto padding = [&](std::uint64_t n) { return (alignment - n % alignment) % alignment; };
+  const auto padding = [alignment](std::uint64_t n) {
+    return (alignment - n % alignment) % alignment;
+  };
 
   HeaderWriter header;
   header.bytes = "GGUF";
@@ -117,7 +118,7 @@ Result<void> write_gguf(const fs::path& path, const GgufMetadata& metadata,
     if (tensor.name.empty() || tensor.name.size() >= 64 || !is_utf8(tensor.name))
       return Error{"unsupported",
                    "The tensor name \"" + tensor.name + "\" is longer than GGUF allows (63 bytes)",
-                   path.string()};
+                   where};
     if (!names.insert(tensor.name).second)
       return bad("is there twice");
     if (!type)
@@ -140,21 +141,28 @@ Result<void> write_gguf(const fs::path& path, const GgufMetadata& metadata,
   }
   header.bytes.append(padding(header.bytes.size()), '\0');
 
-  TRY_ASSIGN(const auto file, OutputFile::create(path));
-  TRY(file->write(std::as_bytes(std::span(header.bytes))));
-  const std::vector<std::byte> zeros(alignment);
-  for (const auto& tensor : tensors) {
-    if (feedback && feedback->stopped())
-      return cancelled_error();
-    const auto before = file->size();
-    TRY(tensor.write(*file));
-    if (file->size() - before != tensor.bytes)
-      return wrong("Tensor \"" + tensor.name + "\" was written with a wrong number of bytes");
-    TRY(file->write(std::span(zeros).first(padding(tensor.bytes))));
-    if (feedback)
-      feedback->advance(tensor.bytes);
-  }
-  return file->close();
+  const std::uint64_t bytes = header.bytes.size() + offset;
+  return FileToWrite{std::move(name), bytes,
+                     [wrong, padding, alignment, head = std::move(header.bytes),
+                      tensors = std::move(tensors)](OutputFile& file) -> Result<void> {
+                       TRY(file.write(std::as_bytes(std::span(head))));
+                       const std::vector<std::byte> zeros(alignment);
+                       for (const auto& tensor : tensors) {
+                         const auto before = file.size();
+                         TRY(tensor.write(file));
+                         if (file.size() - before != tensor.bytes)
+                           return wrong("Tensor \"" + tensor.name +
+                                        "\" was written with a wrong number of bytes");
+                         TRY(file.write(std::span(zeros).first(padding(tensor.bytes))));
+                       }
+                       return {};
+                     }};
+}
+
+Result<void> write_gguf(const fs::path& path, const GgufMetadata& metadata,
+                        std::vector<TensorToWrite> tensors, Feedback* feedback) {
+  TRY_ASSIGN(auto file, gguf_file(path, metadata, std::move(tensors)));
+  return write_files({}, {std::move(file)}, feedback);
 }
 
 } // namespace bitlathe

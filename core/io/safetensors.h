@@ -40,6 +40,14 @@ struct TensorToWrite {
   std::uint64_t bytes = 0;
   std::function<Result<void>(OutputFile&)> write; ///< writes exactly `bytes` bytes
 };
+/// One file as it will be written, checked against the format's rules.
+Result<FileToWrite> safetensors_file(fs::path name, std::vector<TensorToWrite> tensors,
+                                     const std::map<std::string, std::string>& metadata);
+/// model.safetensors, or shards of at most `shard_limit` bytes and the index as the last file.
+/// Tensors of one module stay in one shard.
+Result<std::vector<FileToWrite>>
+safetensors_files(std::vector<TensorToWrite> tensors, std::uint64_t shard_limit,
+                  const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 /// Writes model.safetensors, or shards of at most `shard_limit` bytes with an index, into `folder`
 /// (metadata format = pt). Shards are planned from sizes before a byte is written.
 Result<void> write_safetensors_folder(const fs::path& folder, std::vector<TensorToWrite> tensors,

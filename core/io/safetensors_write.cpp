@@ -28,9 +28,8 @@ Error wrong(const TensorToWrite& tensor, const std::string& what, const fs::path
 
 } // namespace
 
-Result<void> write_safetensors(const fs::path& path, std::vector<TensorToWrite> tensors,
-                               const std::map<std::string, std::string>& metadata,
-                               Feedback* feedback) {
+Result<FileToWrite> safetensors_file(fs::path name, std::vector<TensorToWrite> tensors,
+                                     const std::map<std::string, std::string>& metadata) {
   std::sort(tensors.begin(), tensors.end(), [](const TensorToWrite& a, const TensorToWrite& b) {
     return std::pair(dtype_rank(a.dtype), std::string_view(a.name)) <
            std::pair(dtype_rank(b.dtype), std::string_view(b.name));
@@ -48,9 +47,9 @@ Result<void> write_safetensors(const fs::path& path, std::vector<TensorToWrite> 
       elements *= std::uint64_t(n);
     if (bits == 0 || elements * std::uint64_t(bits) != tensor.bytes * 8)
       return wrong(
-          tensor, "has " + std::to_string(tensor.bytes) + " bytes, not what its shape needs", path);
+          tensor, "has " + std::to_string(tensor.bytes) + " bytes, not what its shape needs", name);
     if (!names.insert(tensor.name).second)
-      return wrong(tensor, "is there twice", path);
+      return wrong(tensor, "is there twice", name);
     OrderedJson entry;
     entry["dtype"] = tensor.dtype;
     entry["shape"] = tensor.shape;
@@ -62,34 +61,33 @@ Result<void> write_safetensors(const fs::path& path, std::vector<TensorToWrite> 
   text.resize((text.size() + 7) / 8 * 8, ' ');
   if (text.size() > 100'000'000)
     return Error{"unsupported", "The header would be larger than safetensors files may have",
-                 path.string()};
+                 name.string()};
 
-  TRY_ASSIGN(const auto file, OutputFile::create(path));
-  const std::uint64_t length = text.size();
-  TRY(file->write(std::as_bytes(std::span(&length, 1))));
-  TRY(file->write(std::as_bytes(std::span(text))));
-  for (const auto& tensor : tensors) {
-    if (feedback && feedback->stopped())
-      return cancelled_error();
-    const auto before = file->size();
-    TRY(tensor.write(*file));
-    if (file->size() - before != tensor.bytes)
-      return wrong(tensor, "was written with a wrong number of bytes", path);
-    if (feedback)
-      feedback->advance(tensor.bytes);
-  }
-  return file->close();
+  const std::uint64_t bytes = 8 + text.size() + offset;
+  return FileToWrite{name, bytes,
+                     [name, text = std::move(text),
+                      tensors = std::move(tensors)](OutputFile& file) -> Result<void> {
+                       const std::uint64_t length = text.size();
+                       TRY(file.write(std::as_bytes(std::span(&length, 1))));
+                       TRY(file.write(std::as_bytes(std::span(text))));
+                       for (const auto& tensor : tensors) {
+                         const auto before = file.size();
+                         TRY(tensor.write(file));
+                         if (file.size() - before != tensor.bytes)
+                           return wrong(tensor, "was written with a wrong number of bytes", name);
+                       }
+                       return {};
+                     }};
 }
 
-Result<void> write_safetensors_folder(const fs::path& folder, std::vector<TensorToWrite> tensors,
-                                      std::uint64_t shard_limit, Feedback* feedback) {
-  const std::map<std::string, std::string> metadata{{"format", "pt"}};
+Result<std::vector<FileToWrite>>
+safetensors_files(std::vector<TensorToWrite> tensors, std::uint64_t shard_limit,
+                  const std::map<std::string, std::string>& metadata) {
   const auto module_of = [](const std::string& name) {
     const auto dot = name.rfind('.');
     return dot == std::string::npos ? name : name.substr(0, dot);
   };
 
-  // Tensors of one module stay in one shard.
   std::vector<std::vector<TensorToWrite>> shards(1);
   std::uint64_t total = 0, in_shard = 0;
   for (std::size_t i = 0; i < tensors.size();) {
@@ -107,9 +105,12 @@ Result<void> write_safetensors_folder(const fs::path& folder, std::vector<Tensor
     for (; i < end; ++i)
       shards.back().push_back(std::move(tensors[i]));
   }
-  if (shards.size() == 1)
-    return write_safetensors(folder / "model.safetensors", std::move(shards[0]), metadata,
-                             feedback);
+  std::vector<FileToWrite> out;
+  if (shards.size() == 1) {
+    TRY_ASSIGN(auto file, safetensors_file("model.safetensors", std::move(shards[0]), metadata));
+    out.push_back(std::move(file));
+    return out;
+  }
 
   OrderedJson index, weight_map = OrderedJson::object();
   std::map<std::string, std::string> file_of; // sorted by tensor name
@@ -119,14 +120,29 @@ Result<void> write_safetensors_folder(const fs::path& folder, std::vector<Tensor
                   shards.size());
     for (const auto& tensor : shards[i])
       if (!file_of.emplace(tensor.name, name.data()).second)
-        return wrong(tensor, "is there twice", folder);
-    TRY(write_safetensors(folder / name.data(), std::move(shards[i]), metadata, feedback));
+        return wrong(tensor, "is there twice", name.data());
+    TRY_ASSIGN(auto file, safetensors_file(name.data(), std::move(shards[i]), metadata));
+    out.push_back(std::move(file));
   }
   for (const auto& [tensor, file] : file_of)
     weight_map[tensor] = file;
   index["metadata"]["total_size"] = total;
   index["weight_map"] = std::move(weight_map);
-  return write_file(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+  out.push_back(text_file("model.safetensors.index.json", index.dump(2) + "\n"));
+  return out;
+}
+
+Result<void> write_safetensors(const fs::path& path, std::vector<TensorToWrite> tensors,
+                               const std::map<std::string, std::string>& metadata,
+                               Feedback* feedback) {
+  TRY_ASSIGN(auto file, safetensors_file(path, std::move(tensors), metadata));
+  return write_files({}, {std::move(file)}, feedback);
+}
+
+Result<void> write_safetensors_folder(const fs::path& folder, std::vector<TensorToWrite> tensors,
+                                      std::uint64_t shard_limit, Feedback* feedback) {
+  TRY_ASSIGN(const auto files, safetensors_files(std::move(tensors), shard_limit));
+  return write_files(folder, files, feedback);
 }
 
 } // namespace bitlathe

@@ -193,11 +193,11 @@ class Planting {
   static const Exporter& exporter() {
     static const Exporter with_list = [] {
       Exporter out = *find_exporter("safetensors");
-      out.write = [](const ExportInput& input) -> Result<fs::path> {
-        TRY_ASSIGN(const fs::path written, find_exporter("safetensors")->write(input));
+      out.files = [](const ExportInput& input) -> Result<ExportFiles> {
+        TRY_ASSIGN(ExportFiles described, find_exporter("safetensors")->files(input));
         const auto& model = static_cast<const PlantedModel&>(input.model);
-        TRY(write_file(input.folder / list_file, model.list.dump(2) + "\n"));
-        return written;
+        described.files.push_back(text_file(list_file, model.list.dump(2) + "\n"));
+        return described;
       };
       return out;
     }();

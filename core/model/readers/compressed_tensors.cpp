@@ -3,11 +3,12 @@
 // signed int8 weights and zero points are brought into the project's form in memory.
 #include "core/model/assemble.h"
 #include "core/model/readers/compressed_settings.h"
-#include "core/model/stores.h"
+#include "core/model/readers/quantized_folder.h"
 #include "kernels/base/parallel.h"
 #include "kernels/compute/compute.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -17,13 +18,16 @@ namespace bitlathe {
 
 namespace {
 
-using Parts = std::map<std::string, const StoredTensor*>;
+constexpr std::array<std::string_view, 1> methods{"compressed-tensors"};
 
-const Json* quantization_config(const Json& config) {
+/// Files of 2024 have no quant_method, but groups.
+const Json* settings_of(const Json& config) {
+  if (const Json* settings = quantization_config(config, methods))
+    return settings;
   for (const char* key : {"quantization_config", "compression_config"}) {
     const auto it = config.find(key);
-    if (it != config.end() && it->is_object() &&
-        it->value("quant_method", Json("compressed-tensors")) == "compressed-tensors")
+    if (it != config.end() && it->is_object() && it->contains("config_groups") &&
+        !it->contains("quant_method"))
       return &*it;
   }
   return nullptr;
@@ -34,7 +38,7 @@ bool recognises(const fs::path& path) {
   if (!fs::is_directory(path, failed) || !fs::is_regular_file(path / "config.json", failed))
     return false;
   const auto config = read_json_file(path / "config.json");
-  return config && config->is_object() && quantization_config(*config);
+  return config && config->is_object() && settings_of(*config);
 }
 
 struct Reading {
@@ -42,10 +46,6 @@ struct Reading {
   const std::string& where;
   std::uint64_t copied = 0, repacked = 0;
 };
-
-Error bad(const std::string& module, const std::string& what, const std::string& where) {
-  return {"bad-file", module + ": " + what, where};
-}
 
 /// Code `index` of a packed line whose words lie `stride` words apart. Before 2026, words held
 /// whole codes only (`padded`).
@@ -71,17 +71,6 @@ std::optional<bool> packing(std::int64_t words, std::int64_t count, int bits) {
   return std::nullopt;
 }
 
-Result<FloatType> scale_type(const StoredTensor& scale, const std::string& module,
-                             const std::string& where) {
-  if (scale.dtype == "F16")
-    return FloatType::f16;
-  if (scale.dtype == "BF16")
-    return FloatType::bf16;
-  if (scale.dtype == "F32")
-    return FloatType::f32;
-  return bad(module, "its scales are stored as " + scale.dtype, where);
-}
-
 Result<std::pair<std::int64_t, std::int64_t>>
 stored_shape(const StoredTensor& tensor, const std::string& module, const std::string& where) {
   std::int64_t wide[2] = {};
@@ -92,12 +81,12 @@ stored_shape(const StoredTensor& tensor, const std::string& module, const std::s
     std::memcpy(narrow, tensor.data.data(), 8);
     std::copy(narrow, narrow + 2, wide);
   } else {
-    return bad(module, "its weight_shape is not a pair of whole numbers", where);
+    return bad_module(module, "its weight_shape is not a pair of whole numbers", where);
   }
   if (wide[0] < 1 || wide[1] < 1 || wide[0] > (1ll << 32) || wide[1] > (1ll << 32))
-    return bad(module,
-               "its weight_shape is " + std::to_string(wide[0]) + " x " + std::to_string(wide[1]),
-               where);
+    return bad_module(
+        module, "its weight_shape is " + std::to_string(wide[0]) + " x " + std::to_string(wide[1]),
+        where);
   return std::pair(wide[0], wide[1]);
 }
 
@@ -108,17 +97,16 @@ Result<void> read_codes(const std::string& module, const Parts& parts,
   if (packed == parts.end()) {
     const auto& weight = *parts.at("weight");
     if (settings.floats != (weight.dtype == "F8_E4M3"))
-      return bad(module, "its weight is stored as " + weight.dtype + ", unlike the settings",
-                 where);
+      return bad_module(module, "its weight is stored as " + weight.dtype + ", unlike the settings",
+                        where);
     if (settings.floats && weight.shape.size() == 2 && !weight.data.empty()) {
       out.rows = weight.shape[0];
       out.cols = weight.shape[1];
       out.codes = weight.data;
-      out.keep_alive = weight.file;
       return {};
     }
     if (settings.bits != 8 || weight.shape.size() != 2 || weight.data.empty())
-      return bad(module, "its int8 weight does not fit the settings", where);
+      return bad_module(module, "its int8 weight does not fit the settings", where);
     out.rows = weight.shape[0];
     out.cols = weight.shape[1];
     // Signed bytes become unsigned codes with a bias of 128, in rows of whole words.
@@ -135,27 +123,26 @@ Result<void> read_codes(const std::string& module, const Parts& parts,
     return {};
   }
   if (settings.floats)
-    return bad(module, "it is packed, but its settings say f8", where);
+    return bad_module(module, "it is packed, but its settings say f8", where);
   const auto& tensor = *packed->second;
   const auto shape = parts.find("weight_shape");
   if (tensor.dtype != "I32" || tensor.shape.size() != 2)
-    return bad(module, "its weight_packed is not a matrix of I32", where);
+    return bad_module(module, "its weight_packed is not a matrix of I32", where);
   if (shape == parts.end())
-    return bad(module, "weight_shape is missing", where);
+    return bad_module(module, "weight_shape is missing", where);
   TRY_ASSIGN(const auto size, stored_shape(*shape->second, module, where));
   out.rows = size.first;
   out.cols = size.second;
   const auto padded = packing(tensor.shape[1], out.cols, settings.bits);
   if (tensor.shape[0] != out.rows || !padded)
-    return bad(module,
-               "its weight_packed [" + std::to_string(tensor.shape[0]) + ", " +
-                   std::to_string(tensor.shape[1]) + "] does not hold " +
-                   std::to_string(settings.bits) + "-bit codes of " + std::to_string(out.rows) +
-                   " x " + std::to_string(out.cols),
-               where);
+    return bad_module(module,
+                      "its weight_packed [" + std::to_string(tensor.shape[0]) + ", " +
+                          std::to_string(tensor.shape[1]) + "] does not hold " +
+                          std::to_string(settings.bits) + "-bit codes of " +
+                          std::to_string(out.rows) + " x " + std::to_string(out.cols),
+                      where);
   if (!*padded) {
     out.codes = tensor.data;
-    out.keep_alive = tensor.file;
     return {};
   }
   const auto stride = int_row_bytes(out.cols, settings.bits);
@@ -184,11 +171,11 @@ Result<void> read_zeros(const std::string& module, const Parts& parts,
   const auto& where = reading.where;
   if (settings.symmetric) {
     if (it != parts.end())
-      return bad(module, "it is symmetric but has zero points", where);
+      return bad_module(module, "it is symmetric but has zero points", where);
     return {};
   }
   if (it == parts.end())
-    return bad(module, "weight_zero_point is missing", where);
+    return bad_module(module, "weight_zero_point is missing", where);
   const auto& tensor = *it->second;
   out.owned_zeros.resize(std::size_t(grids * grid_rows));
   if (tensor.dtype == "I8" && tensor.data.size() == out.owned_zeros.size()) {
@@ -200,7 +187,7 @@ Result<void> read_zeros(const std::string& module, const Parts& parts,
                             ? packing(tensor.shape[0], grid_rows, settings.bits)
                             : std::nullopt;
     if (tensor.dtype != "I32" || !padded)
-      return bad(module, "its weight_zero_point does not fit its shape", where);
+      return bad_module(module, "its weight_zero_point does not fit its shape", where);
     for (std::int64_t row = 0; row < grid_rows; ++row)
       for (std::int64_t g = 0; g < grids; ++g)
         out.owned_zeros[std::size_t(row * grids + g)] =
@@ -209,7 +196,7 @@ Result<void> read_zeros(const std::string& module, const Parts& parts,
   const unsigned top = (1u << settings.bits) - 1;
   for (const auto zero : out.owned_zeros)
     if (unsigned(zero) > top)
-      return bad(module, "a zero point is out of range", where);
+      return bad_module(module, "a zero point is out of range", where);
   out.zeros = out.owned_zeros;
   reading.copied += out.owned_zeros.size();
   return {};
@@ -232,14 +219,14 @@ Result<float> read_input_scale(const std::string& module, const Parts& parts,
   const auto scale = parts.find("input_scale"), zero = parts.find("input_zero_point");
   if (settings.activations.find("static") == std::string::npos) {
     if (scale != parts.end() || zero != parts.end())
-      return bad(module, "it has an input_scale, but its activations are not static", where);
+      return bad_module(module, "it has an input_scale, but its activations are not static", where);
     return 0.0f;
   }
   if (scale == parts.end())
-    return bad(module, "its activations are static, but input_scale is missing", where);
+    return bad_module(module, "its activations are static, but input_scale is missing", where);
   const auto value = single(*scale->second);
   if (!value || !(*value > 0) || !std::isfinite(*value))
-    return bad(module, "its input_scale is not one number above 0", where);
+    return bad_module(module, "its input_scale is not one number above 0", where);
   if (zero != parts.end())
     for (const std::byte b : zero->second->data)
       if (b != std::byte(0))
@@ -316,25 +303,25 @@ Result<void> read_kv_scales(Checkpoint& checkpoint, const Json& scheme,
   return {};
 }
 
-Result<Module> read_quantized(const std::string& name, const Parts& parts, Reading& reading) {
+Result<void> read_quantized(const std::string& name, const Parts& parts, Reading& reading,
+                            Module& module) {
   const auto& where = reading.where;
   const auto* settings = reading.config.find(name);
   if (!settings)
-    return bad(name,
-               reading.config.ignored(name) ? "it is on the ignore list, but stored quantized"
-                                            : "no group of the quantization_config covers it",
-               where);
+    return bad_module(name,
+                      reading.config.ignored(name)
+                          ? "it is on the ignore list, but stored quantized"
+                          : "no group of the quantization_config covers it",
+                      where);
   if (parts.count("weight_g_idx"))
     return Error{"unsupported", name + ": it has weight_g_idx, which this version cannot run",
                  where};
   if (parts.count("weight_packed") && parts.count("weight"))
-    return bad(name, "it is stored both packed and plain", where);
+    return bad_module(name, "it is stored both packed and plain", where);
   const auto scale = parts.find("weight_scale");
   if (scale == parts.end())
-    return bad(name, "weight_scale is missing", where);
+    return bad_module(name, "weight_scale is missing", where);
 
-  Module module;
-  module.name = name;
   module.activations = settings->activations;
   TRY_ASSIGN(module.activation_scale, read_input_scale(name, parts, *settings, where));
   QTensor& out = module.weight;
@@ -343,19 +330,17 @@ Result<Module> read_quantized(const std::string& name, const Parts& parts, Readi
     out.codes = out.owned_codes;
   module.shape = matrix_shape(out);
 
-  TRY_ASSIGN(const FloatType type, scale_type(*scale->second, name, where));
+  TRY_ASSIGN(const FloatType type, float_type_of(*scale->second, name, where));
   const auto count = std::int64_t(scale->second->data.size() / float_size(type));
   const std::int64_t group = settings->group > 0 ? settings->group : out.cols;
   const std::int64_t groups = (out.cols + group - 1) / group;
   const bool per_tensor = settings->strategy == "tensor" && count == 1 && out.rows > 1;
   if (count != (per_tensor ? 1 : out.rows * groups))
-    return bad(name,
-               "it has " + std::to_string(count) + " scales instead of " +
-                   std::to_string(out.rows * groups),
-               where);
+    return bad_module(name,
+                      "it has " + std::to_string(count) + " scales instead of " +
+                          std::to_string(out.rows * groups),
+                      where);
   out.scales = scale->second->data;
-  if (!out.keep_alive)
-    out.keep_alive = scale->second->file;
   std::string id = settings->floats ? "f8_e4m3" : "int" + std::to_string(settings->bits);
   id += per_tensor ? "-tensor" : settings->group > 0 ? "-g" + std::to_string(group) : "-channel";
   if (!settings->floats)
@@ -364,65 +349,34 @@ Result<Module> read_quantized(const std::string& name, const Parts& parts, Readi
   TRY_ASSIGN(out.scheme, parse_scheme(id));
   TRY(read_zeros(name, parts, *settings, per_tensor ? 1 : groups, per_tensor ? 1 : out.rows,
                  reading, out));
-  if (scale->second->file != out.keep_alive) { // parts in different shards: hold both
-    using Files = std::pair<std::shared_ptr<const void>, std::shared_ptr<const void>>;
-    out.keep_alive = std::make_shared<Files>(out.keep_alive, scale->second->file);
-  }
-  return module;
+  const auto codes = parts.find("weight_packed");
+  keep_alive(out, {codes == parts.end() ? parts.at("weight") : codes->second, scale->second});
+  return {};
 }
 
 Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
-  auto checkpoint = std::make_shared<Checkpoint>();
-  checkpoint->path = path;
-  checkpoint->format = "compressed-tensors";
-  checkpoint->name = plain_path(path).filename().string();
+  auto checkpoint = start_folder(path, "compressed-tensors");
   const auto where = (path / "config.json").string();
-  read_folder_files(*checkpoint, path);
-  const Json* settings = quantization_config(checkpoint->config);
+  const Json* settings = settings_of(checkpoint->config);
   if (!settings)
     return Error{"bad-file", "config.json has no quantization_config", where};
   TRY_ASSIGN(const auto config, CompressedConfig::parse(*settings, where));
   TRY_ASSIGN(const auto file, read_safetensors_folder(path));
 
-  std::map<std::string, Parts> by_module;
-  for (const auto& tensor : file.tensors) {
-    const auto dot = tensor.name.rfind('.');
-    by_module[dot == std::string::npos ? std::string() : tensor.name.substr(0, dot)]
-             [dot == std::string::npos ? tensor.name : tensor.name.substr(dot + 1)] = &tensor;
-  }
-
   Reading reading{config, where};
-  std::vector<Module> found;
-  for (const auto& [name, parts] : by_module) {
+  const ReadParts read = [&](const std::string& name, const Parts& parts, Module& module,
+                             std::vector<std::string>& used) -> Result<bool> {
     const auto weight = parts.find("weight");
     const bool one_byte = weight != parts.end() &&
                           (weight->second->dtype == "I8" || weight->second->dtype == "F8_E4M3");
-    const bool quantized = parts.count("weight_packed") || one_byte;
-    if (!quantized && weight == parts.end()) {
-      for (const auto& [part, tensor] : parts)
-        checkpoint->others.push_back(*tensor);
-      continue;
-    }
-    Module module;
-    if (quantized) {
-      TRY_ASSIGN(module, read_quantized(name, parts, reading));
-    } else {
-      module.name = name;
-      module.shape = weight->second->shape;
-      module.weight = plain_weight(*weight->second);
-    }
-    for (const auto& [part, tensor] : parts) {
-      if (part == "bias" && attach_bias(module, plain_weight(*tensor)))
-        continue;
-      const bool used = part == "weight" ||
-                        (quantized && (part == "weight_packed" || part == "weight_scale" ||
-                                       part == "weight_shape" || part == "weight_zero_point" ||
-                                       part == "input_scale" || part == "input_zero_point"));
-      if (!used)
-        checkpoint->others.push_back(*tensor);
-    }
-    found.push_back(std::move(module));
-  }
+    if (!parts.count("weight_packed") && !one_byte)
+      return false;
+    TRY(read_quantized(name, parts, reading, module));
+    used = {"weight",      "weight_packed",   "weight_scale", "weight_shape", "weight_zero_point",
+            "input_scale", "input_zero_point"};
+    return true;
+  };
+  TRY_ASSIGN(auto found, collect_modules(*checkpoint, file.tensors, read));
   const auto kv = settings->find("kv_cache_scheme");
   const bool has_kv = kv != settings->end() && kv->is_object();
   std::vector<StoredTensor> kv_scales;
