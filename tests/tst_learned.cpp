@@ -289,6 +289,22 @@ class TestLearned : public QObject {
     }
   }
 
+  /// One set of parameters learns a block; modules that asked for another are told.
+  void otherParametersAreNoted() {
+    Prepared p("llama-1", "int3-g16-asym", "signround", {{"iterations", 5}},
+               {{"*down_proj", "", "", {{"iterations", 6}}}});
+    QVERIFY(p.plan);
+    TestBlock block(*p.checkpoint, *p.plan, 0, p.samples, *cpu_);
+    QVERIFY(block.code().ok());
+    for (const BlockLinear& linear : block.linears) {
+      const auto& notes = linear.output->notes;
+      const bool noted = std::any_of(notes.begin(), notes.end(), [](const std::string& note) {
+        return note.find("with the parameters of") != std::string::npos;
+      });
+      QCOMPARE(noted, linear.module->part == "down");
+    }
+  }
+
   /// The slopes that BlockLoss gives are those of its loss.
   void slopesOfTheBlockLoss() {
     Prepared p("gemma3", "int4-g16-asym", "brecq", Json::object());

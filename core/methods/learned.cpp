@@ -102,9 +102,12 @@ Result<LearnedLinear> start_learning(const MethodInput& input, bool search) {
 Result<std::vector<LearnedLinear>> start_learning(CalibratedBlock& block, const Method& method,
                                                   bool search) {
   std::vector<LearnedLinear> out;
+  const BlockLinear* first = nullptr;
   for (const BlockLinear& linear : block.linears) {
     if (linear.method != &method || linear.output)
       continue;
+    if (!first)
+      first = &linear;
     const QTensor& shape = linear.module->weight;
     const FloatView view{FloatType::f32, shape.rows, shape.cols,
                          std::as_bytes(std::span(linear.weight))};
@@ -120,6 +123,9 @@ Result<std::vector<LearnedLinear>> start_learning(CalibratedBlock& block, const 
                                                       .inputs = linear.inputs.get()},
                                                      search));
     learned.part = linear.module->part;
+    if (linear.planned->params != first->planned->params)
+      learned.notes.push_back("A block is learned as a whole, with the parameters of " +
+                              first->module->name + ", not with those of this module");
     learned.weight = linear.weight; // stays where it is
     learned.owned = {};
     out.push_back(std::move(learned));
