@@ -2,6 +2,7 @@
 // compressed-tensors: packed integer weights (pack-quantized) and int8 weights with dynamic int8
 // activations (int-quantized), mixed per module through configuration groups.
 #include "core/export/compressed_config.h"
+#include "core/export/fused.h"
 #include "core/export/tensors.h"
 #include "core/schemes/activations.h"
 #include "kernels/compute/compute.h"
@@ -90,33 +91,6 @@ void examine_module(const ExportModule& module, std::vector<Finding>& out) {
            scheme.id + "; nearest: int8-channel-sym");
 }
 
-/// vLLM runs q, k and v as one matrix, and gate and up as one.
-void examine_fused(const std::vector<ExportModule>& modules, std::vector<Finding>& out) {
-  std::map<std::string, std::map<std::string, std::vector<std::string>>> schemes;
-  for (const auto& module : modules) {
-    const auto& role = module.source->role;
-    const bool attention = role == "q_proj" || role == "k_proj" || role == "v_proj";
-    const bool feed = role == "gate_proj" || role == "up_proj";
-    if (!attention && !feed)
-      continue;
-    const auto& name = module.source->name;
-    const auto parent = name.substr(0, name.rfind('.')) + (attention ? " q, k, v" : " gate, up");
-    schemes[parent]
-           [(module.scheme.quantized ? module.scheme.id : "float") + " " + module.activations]
-               .push_back(name);
-  }
-  std::vector<std::string> differing;
-  for (const auto& [parent, kinds] : schemes)
-    if (kinds.size() > 1)
-      differing.push_back(parent);
-  if (!differing.empty())
-    out.push_back({Level::warning,
-                   {},
-                   "vLLM joins these and wants one scheme for all parts, so it will not load the "
-                   "export: " +
-                       name_list(differing)});
-}
-
 std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportModule>& modules) {
   std::vector<Finding> out;
   std::map<int, std::vector<std::string>> odd_bits, odd_asym;
@@ -155,7 +129,7 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
          "No module is quantized to integers or f8, so there is nothing for this format to "
          "hold; nearest: safetensors"});
   for (const auto& [bits, names] : odd_bits)
-    out.push_back({Level::warning,
+    out.push_back({Level::note,
                    {},
                    std::to_string(names.size()) + " modules have " + std::to_string(bits) +
                        "-bit codes in a dense stream: readers made before 2026 expect another "
@@ -180,12 +154,13 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
     out.push_back(
         {Level::note, {}, "vLLM needs column counts that divide by 32: " + name_list(odd_columns)});
   if (!turned.empty())
-    out.push_back(
-        {Level::warning,
-         {},
-         "These are no linear layers in the model's own class (Conv1D), so other programs "
-         "will not look for packed weights in them: " +
-             name_list(turned)});
+    for (const char* runtime : {"vllm", "transformers"})
+      out.push_back({Level::warning,
+                     {},
+                     "These are no linear layers in the model's own class (Conv1D), so packed "
+                     "weights are not looked for in them: " +
+                         name_list(turned),
+                     runtime});
   examine_fused(modules, out);
   examine_folder(model, out, holds_kv_scales(model));
   return out;

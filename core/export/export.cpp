@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The way of every export: examine, write into a staging folder, re-open, compare, move into place.
 #include "core/export/compare.h"
-#include "core/export/exporter.h"
+#include "core/export/doctor.h"
 #include "core/export/tensors.h"
 #include "core/recipe/mixes.h"
 
@@ -38,24 +38,6 @@ std::string file_name(const std::string& name) {
   return out.empty() || out[0] == '.' ? "model" + out : out;
 }
 
-Result<void> refuse_if_needed(const std::vector<Finding>& findings, const Exporter& exporter) {
-  std::vector<std::string> modules, reasons;
-  for (const auto& finding : findings)
-    if (finding.level == Finding::Level::refuse) {
-      if (!finding.module.empty())
-        modules.push_back(finding.module);
-      if (std::find(reasons.begin(), reasons.end(), finding.message) == reasons.end())
-        reasons.push_back(finding.message);
-    }
-  if (reasons.empty())
-    return {};
-  std::string message =
-      "The format " + std::string(exporter.id) + " cannot hold this. " + name_list(reasons, 3);
-  if (!modules.empty())
-    message += " [" + name_list(modules, 8) + "]";
-  return Error{"unsupported", message, modules.empty() ? std::string() : modules.front()};
-}
-
 /// Errors name the place people asked for, not the staging folder, which is gone by then.
 Error at_target(Error error, const OutputFolder& folder) {
   const auto staging = folder.staging().string();
@@ -90,6 +72,11 @@ Result<void> read_back(const Checkpoint& model, const Exporter& exporter, const 
 }
 
 } // namespace
+
+ExportInput export_input(const Checkpoint& model, const ExportOptions& options) {
+  return {model, file_name(options.name.empty() ? model.name : options.name),
+          options.label.empty() ? scheme_label(model) : options.label, options.shard_limit};
+}
 
 const Exporter* find_exporter(std::string_view id) {
   for (const Exporter* exporter : all_exporters())
@@ -163,19 +150,15 @@ void fit_plan(Plan& plan, const Checkpoint& checkpoint, const Exporter& exporter
 Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& exporter,
                                  const ExportOptions& options, Feedback& feedback) {
   ExportOutcome outcome;
-  const auto findings = exporter.examine(model, export_modules(model));
-  TRY(refuse_if_needed(findings, exporter));
-  for (const auto& finding : findings)
-    outcome.notes.push_back((finding.module.empty() ? "" : finding.module + ": ") +
-                            finding.message);
+  const auto findings = export_findings(model, export_modules(model), exporter, options);
+  TRY(stop_if_blocked(findings, exporter, options.runtime, options.accept_warnings));
+  for (const Finding& finding : findings)
+    outcome.notes.push_back(finding_text(finding));
 
-  const auto name = options.name.empty() ? model.name : options.name;
-  const ExportInput input{model, file_name(name),
-                          options.label.empty() ? scheme_label(model) : options.label,
-                          options.shard_limit};
-  TRY_ASSIGN(const ExportFiles described, exporter.files(input));
+  TRY_ASSIGN(const ExportFiles described, exporter.files(export_input(model, options)));
   for (const FileToWrite& file : described.files)
     outcome.bytes += file.bytes;
+  TRY(check_space(options.folder, outcome.bytes));
 
   TRY_ASSIGN(const auto folder, OutputFolder::create(options.folder, options.replace));
   feedback.done = 0;

@@ -108,8 +108,16 @@ struct ExportOptions {
   std::string name;
   bool replace = false;
   std::uint64_t shard_limit = 5ull << 30;
-  std::string label = {}; ///< a mix that the weights were made by; empty: what they look like
+  std::string label = {};       ///< a mix that the weights were made by; empty: what they look like
+  std::string runtime = {};     ///< the one reader that it is meant for, as in Finding; empty: any
+  bool accept_warnings = false; ///< write although warnings stand; refusals stop it in any case
 };
+/// What the exporter is given: names made fit for files, and the label of the weights.
+ExportInput export_input(const Checkpoint& model, const ExportOptions& options);
+/// What `examine` finds, and whether the reader that the export is meant for takes the format.
+std::vector<Finding> export_findings(const Checkpoint& model,
+                                     const std::vector<ExportModule>& modules,
+                                     const Exporter& exporter, const ExportOptions& options);
 struct ExportOutcome {
   fs::path path;
   std::uint64_t bytes = 0;

@@ -119,7 +119,7 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
   }
   const auto* tokens = find(model.gguf, "tokenizer.ggml.model");
   if (!model.tokenizer && !tokens)
-    out.push_back({Level::warning,
+    out.push_back({Level::note,
                    {},
                    "Without a tokenizer the file can be loaded, but not given text: " +
                        model.tokenizer_problem});

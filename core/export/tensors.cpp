@@ -185,7 +185,7 @@ Result<ExportFiles> folder_files(const ExportInput& input, std::vector<TensorToW
 void examine_folder(const Checkpoint& model, std::vector<Finding>& findings, bool holds_kv_scheme) {
   using Level = Finding::Level;
   if (model.config.empty() || architecture_name(model.config).empty())
-    findings.push_back({Level::warning,
+    findings.push_back({Level::note,
                         {},
                         "The source has no usable config.json: the export holds the weights, but "
                         "other programs need the configuration to run them"});
@@ -203,7 +203,7 @@ void examine_folder(const Checkpoint& model, std::vector<Finding>& findings, boo
     return file.filename() == "tokenizer.json" || file.filename() == "tokenizer.model";
   };
   if (std::none_of(model.side_files.begin(), model.side_files.end(), is_tokenizer))
-    findings.push_back({Level::warning,
+    findings.push_back({Level::note,
                         {},
                         model.gguf.empty()
                             ? "The source has no tokenizer files, so the export has none either"
@@ -211,10 +211,12 @@ void examine_folder(const Checkpoint& model, std::vector<Finding>& findings, boo
                               "tokenizer files of the original model into the exported folder"});
   if (const auto rope = model.config.find("rope_scaling");
       rope != model.config.end() && rope->is_object() && rope->value("rope_type", "") == "factors")
-    findings.push_back({Level::warning,
-                        {},
-                        "The position scaling of this model is a list of factors that other "
-                        "programs do not read from config.json"});
+    for (const char* runtime : {"transformers", "vllm"})
+      findings.push_back({Level::warning,
+                          {},
+                          "The position scaling of this model is a list of factors, which is not "
+                          "read from config.json: long texts would come out wrong",
+                          runtime});
   if (!holds_kv_scheme && (model.kv_keys != "f16" || model.kv_values != "f16"))
     findings.push_back({Level::note,
                         {},

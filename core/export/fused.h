@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrices that a runtime joins when it loads a model: the parts must be stored alike.
+#pragma once
+
+#include "core/export/exporter.h"
+
+namespace bitlathe {
+
+/// vLLM runs q, k and v as one matrix, and gate and up as one: a warning for it that names where
+/// the parts differ in scheme, activations or order of columns.
+void examine_fused(const std::vector<ExportModule>& modules, std::vector<Finding>& findings);
+
+} // namespace bitlathe
