@@ -3,21 +3,12 @@
 #pragma once
 
 #include "app/cli/verb.h"
-#include "core/calib/record.h"
-#include "core/eval/eval.h"
+#include "core/eval/judged_text.h"
 
 namespace bitlathe {
 
-struct GivenText {
-  EvalText text;
-  CalibrationSource source; ///< without a path for ids
-  std::vector<std::string> notes;
-};
 /// --text FILE or --ids FILE, --context N, --chunks N.
-Result<GivenText> eval_text_from_options(const Invocation& invocation, const Checkpoint& model);
-
-/// Says where a checkpoint is judged on what it was calibrated on.
-std::vector<std::string> overlap_notes(const std::string& checkpoint, const GivenText& given);
+Result<JudgedFile> eval_text_from_options(const Invocation& invocation, const Checkpoint& model);
 
 inline constexpr VerbOption eval_options[] = {
     {"text", "FILE[:field=NAME][:split=PART][:seed=N]",

@@ -16,7 +16,7 @@ Result<OrderedJson> run(Invocation& invocation) {
     TRY_ASSIGN(auto model, open_model(invocation.arguments[i]));
     models.push_back(std::move(model));
   }
-  TRY_ASSIGN(const GivenText given, eval_text_from_options(invocation, *reference));
+  TRY_ASSIGN(const JudgedFile given, eval_text_from_options(invocation, *reference));
   const EvalText& text = given.text;
   TRY_ASSIGN(Compute * compute, invocation.compute());
   TRY_ASSIGN(const auto engine, Engine::create(reference, *compute));
@@ -39,7 +39,8 @@ Result<OrderedJson> run(Invocation& invocation) {
                        {"perplexity", json_number(report.reference_perplexity)},
                        {"stderr", json_number(report.reference_stderr)}};
   json["noise_floor"] = json_number(report.noise_floor);
-  std::vector<std::string> overlaps = overlap_notes(invocation.arguments[0], given);
+  std::vector<std::string> overlaps =
+      overlap_notes(invocation.arguments[0], given, invocation.arguments[0]);
   json["models"] = OrderedJson::array();
   for (std::size_t i = 0; i < report.models.size(); ++i) {
     const CompareResult& m = report.models[i];
@@ -59,7 +60,8 @@ Result<OrderedJson> run(Invocation& invocation) {
                               {"seconds", m.seconds},
                               {"notes", m.notes}});
     OrderedJson& entry = json["models"].back();
-    for (const std::string& note : overlap_notes(invocation.arguments[i + 1], given)) {
+    for (const std::string& note :
+         overlap_notes(invocation.arguments[i + 1], given, invocation.arguments[i + 1])) {
       entry["notes"].push_back(note);
       overlaps.push_back(note);
     }

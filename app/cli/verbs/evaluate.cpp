@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/steps.h"
+#include "core/eval/judged_text.h"
 #include "core/eval/tasks.h"
 
 #include <algorithm>
@@ -47,6 +48,8 @@ Result<OrderedJson> run(Invocation& invocation) {
     for (const auto& [name, counts] : by_kind)
       entry["kinds"][name] = {{"right", counts.first}, {"n", counts.second}};
     entry["notes"] = engine->notes();
+    for (const std::string& note : task_overlap_notes(*model, invocation.text("data")))
+      entry["notes"].push_back(note);
     json["models"].push_back(std::move(entry));
     if (first.empty())
       first = right;
@@ -63,6 +66,9 @@ void show(const OrderedJson& json, std::ostream& out) {
                std::to_string(m["right"].get<int>()) + " of " + std::to_string(m["n"].get<int>()),
                m["paired_p"].is_number() ? show_number(m["paired_p"].get<double>(), 2) : "-"});
   table.print(out);
+  for (const auto& m : json["models"])
+    for (const auto& note : m["notes"])
+      out << "note: " << note.get<std::string>() << '\n';
 }
 
 constexpr VerbOption options[] = {

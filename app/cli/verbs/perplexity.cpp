@@ -10,7 +10,7 @@ namespace {
 
 Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
-  TRY_ASSIGN(const GivenText given, eval_text_from_options(invocation, *model));
+  TRY_ASSIGN(const JudgedFile given, eval_text_from_options(invocation, *model));
   const EvalText& text = given.text;
   TRY_ASSIGN(Compute * compute, invocation.compute());
   TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation));
@@ -27,7 +27,8 @@ Result<OrderedJson> run(Invocation& invocation) {
   json["tokens_per_second"] =
       result.seconds > 0 ? double(result.windows * text.context) / result.seconds : 0.0;
   json["notes"] = given.notes;
-  for (const std::string& note : overlap_notes(invocation.arguments[0], given))
+  for (const std::string& note :
+       overlap_notes(invocation.arguments[0], given, invocation.arguments[0]))
     json["notes"].push_back(note);
   for (const std::string& note : result.notes)
     json["notes"].push_back(note);

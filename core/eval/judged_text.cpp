@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/eval/judged_text.h"
+
+#include "core/calib/sets.h"
+#include "core/io/files.h"
+
+#include <algorithm>
+
+namespace bitlathe {
+
+Result<JudgedFile> read_judged_text(const Checkpoint& checkpoint, const CalibrationFile& file,
+                                    std::int64_t context, std::int64_t chunks, bool documents) {
+  JudgedFile out;
+  const bool lines = file.path.ends_with(".jsonl") || file.path.ends_with(".ndjson");
+  if (file.split.empty() && file.field.empty() && !(documents && lines)) {
+    TRY_ASSIGN(const std::string content, read_file(file.path, std::uint64_t(1) << 30));
+    out.source = {file.path, content_hash(content), {}, 0};
+    TRY_ASSIGN(out.text, make_eval_text(checkpoint, content, context, chunks));
+    return out;
+  }
+  TRY_ASSIGN(SetTokens set, read_set(checkpoint, file));
+  out.source = std::move(set.source);
+  out.notes = std::move(set.notes);
+  out.text = {std::move(set.ids), context, chunks};
+  const auto have = std::int64_t(out.text.ids.size());
+  if (have / 2 < context)
+    return Error{
+        "bad-argument",
+        (file.split.empty() ? std::string("The text") : "The part \"" + file.split + "\"") +
+            " has " + std::to_string(have) + " tokens; two windows of " + std::to_string(context) +
+            " are needed",
+        file.path};
+  if (file.split == "calibration")
+    out.notes.push_back(file.path +
+                        ": judges on the part \"calibration\", which is there to calibrate on");
+  return out;
+}
+
+std::vector<std::string> overlap_notes(const std::filesystem::path& checkpoint,
+                                       const JudgedFile& judged, const std::string& name) {
+  const CalibrationRecord record = find_record(checkpoint);
+  if (record.empty())
+    return {};
+  return overlap_notes(
+      record, {judged.source, judged.text.ids, judged.text.context, judged.text.chunks}, name);
+}
+
+std::vector<std::string> task_overlap_notes(const Checkpoint& checkpoint,
+                                            const std::string& tasks) {
+  const CalibrationRecord record = find_record(checkpoint.path);
+  if (record.empty() || !checkpoint.tokenizer)
+    return {};
+  CalibrationFile prompts;
+  prompts.path = tasks;
+  prompts.field = "prompt";
+  const auto set = read_set(checkpoint, prompts);
+  if (!set)
+    return {"Whether " + checkpoint.path.string() +
+            " was calibrated on these tasks is not known: " + set.error().text()};
+  const auto have = std::int64_t(set->ids.size());
+  return overlap_notes(record, {set->source, set->ids, std::min<std::int64_t>(128, have), 0},
+                       checkpoint.path.string());
+}
+
+} // namespace bitlathe
