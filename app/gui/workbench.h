@@ -5,7 +5,7 @@
 
 #include "app/gui/engine_thread.h"
 #include "core/calib/statistics.h"
-#include "core/eval/eval.h"
+#include "core/eval/judged_text.h"
 #include "core/export/exporter.h"
 #include "core/job/quantize.h"
 #include "core/job/result_store.h"
@@ -60,8 +60,10 @@ class Workbench : public QObject {
   QString current() const;
   void select(const QStringList& modules);
 
-  void startCalibration(); ///< on the recipe's files, else the folder's calibration.txt, else the
-                           ///< demo's text
+  /// What calibration reads: the recipe's files, else the folder's calibration.txt, else the
+  /// demo's text.
+  std::vector<CalibrationFile> calibrationFiles() const;
+  void startCalibration();
   bool calibrating() const;
   std::shared_ptr<const ActivationStatistics> statistics() const;
 
@@ -92,6 +94,9 @@ class Workbench : public QObject {
   const CompareReport* compareReport() const;
   void startCompare(const QString& text, qint64 context,
                     qint64 chunks); ///< text: content, not a path
+  /// On a text that was read for the first contender's tokenizer; notes where a contender was
+  /// calibrated on it go into the report.
+  void startCompare(std::shared_ptr<const JudgedFile> judged);
   bool comparing() const;
 
   void startExport(const QString& format, const QString& folder, bool replace);
@@ -131,6 +136,7 @@ class Workbench : public QObject {
 
  private:
   Recipe calibrationRecipe();
+  void runCompare(std::function<Result<JudgedFile>(const Checkpoint&)> read);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The long actions: calibration, quantization, comparison, export.
 #include "app/gui/workbench_impl.h"
+#include "core/calib/sets.h"
 
 #include <QDateTime>
 #include <QDir>
@@ -17,6 +18,7 @@ struct Calibrated {
   StatisticsPtr statistics;
   QString path;
   std::string problem; ///< why the statistics could not be kept
+  std::vector<std::string> notes;
 };
 
 void say_failure(Workbench* workbench, const Error& error) {
@@ -76,22 +78,32 @@ void Workbench::cleanKept() {
 bool Workbench::calibrating() const { return impl_->calibrating; }
 StatisticsPtr Workbench::statistics() const { return impl_->statistics; }
 
-/// The recipe with calibration text: its own, else the model's calibration.txt, else the demo's.
+std::vector<CalibrationFile> Workbench::calibrationFiles() const {
+  if (!impl_->recipe.calibration_files.empty() || !impl_->checkpoint)
+    return impl_->recipe.calibration_files;
+  fs::path text =
+      (fs::is_directory(impl_->checkpoint->path) ? impl_->checkpoint->path
+                                                 : impl_->checkpoint->path.parent_path()) /
+      "calibration.txt";
+  if (!fs::exists(text) && !demoModelPath().isEmpty())
+    text = fs::path(demoModelPath().toStdString()) / "calibration.txt";
+  return {{text.string(), 1.0}};
+}
+
+/// The recipe with the text that is read; says when that is the demo's.
 Recipe Workbench::calibrationRecipe() {
   Recipe recipe = impl_->recipe;
-  if (recipe.calibration_files.empty()) {
-    fs::path text =
-        (fs::is_directory(impl_->checkpoint->path) ? impl_->checkpoint->path
-                                                   : impl_->checkpoint->path.parent_path()) /
-        "calibration.txt";
-    if (!fs::exists(text) && !demoModelPath().isEmpty()) {
-      text = fs::path(demoModelPath().toStdString()) / "calibration.txt";
-      Q_EMIT message(int(LogLevel::warning),
-                     tr("The recipe names no calibration text: the demo's text is used. Name text "
-                        "like what the model will read for statistics that fit."));
-    }
-    recipe.calibration_files.push_back({text.string(), 1.0});
-  }
+  if (!recipe.calibration_files.empty())
+    return recipe;
+  recipe.calibration_files = calibrationFiles();
+  const fs::path text = recipe.calibration_files.front().path;
+  const fs::path own = fs::is_directory(impl_->checkpoint->path)
+                           ? impl_->checkpoint->path
+                           : impl_->checkpoint->path.parent_path();
+  if (text.parent_path() != own)
+    Q_EMIT message(int(LogLevel::warning),
+                   tr("The recipe names no calibration text: the demo's text is used. Name text "
+                      "like what the model will read for statistics that fit."));
   return recipe;
 }
 
@@ -108,12 +120,16 @@ void Workbench::startCalibration() {
       [model, recipe, path = impl_->freshFolder(QStringLiteral(".stats"))](
           Feedback& feedback, Compute& compute) -> Result<Calibrated> {
         feedback.set_step("tokenizing");
-        TRY_ASSIGN(const auto samples,
-                   calibration_samples(*model, recipe.calibration_files, recipe.samples,
-                                       recipe.length, recipe.calibration_seed));
+        TRY_ASSIGN(const CalibrationSet set,
+                   draw_calibration(*model, recipe.calibration_files, recipe.samples, recipe.length,
+                                    recipe.calibration_seed));
         feedback.set_step("running the model");
-        TRY_ASSIGN(auto statistics, calibrate(model, compute, samples, feedback));
+        TRY_ASSIGN(auto statistics, calibrate(model, compute, set.samples, feedback));
+        for (const CalibrationSource& source : set.record.sources)
+          statistics.sources.push_back(source.path);
+        statistics.record = set.record;
         Calibrated out;
+        out.notes = set.notes;
         QDir().mkpath(QFileInfo(path).absolutePath());
         if (auto kept = write_statistics(path.toStdString(), statistics, *model, "own"); kept)
           out.path = path;
@@ -127,6 +143,8 @@ void Workbench::startCalibration() {
         if (done) {
           impl_->statistics = done->statistics;
           impl_->statistics_path = done->path;
+          for (const auto& note : done->notes)
+            Q_EMIT message(int(LogLevel::warning), QString::fromStdString(note));
           impl_->replan(); // mixes look at whether there is importance
           Q_EMIT planChanged();
           impl_->touch();
@@ -148,7 +166,14 @@ const QuantizeSummary* Workbench::summary() const {
 }
 CheckpointPtr Workbench::quantized() const { return impl_->run ? impl_->run->checkpoint : nullptr; }
 QString Workbench::resultFolder() const { return impl_->run ? impl_->run->folder : QString(); }
-bool Workbench::resultStale() const { return impl_->run && !(impl_->run->recipe == impl_->recipe); }
+bool Workbench::resultStale() const {
+  if (!impl_->run)
+    return false;
+  Recipe now = impl_->recipe;
+  if (!impl_->run->recipe.calibration_files.empty())
+    now.calibration_files = calibrationFiles(); // a result names the text that it was made with
+  return !(impl_->run->recipe == now);
+}
 
 void Workbench::startQuantize() {
   const auto model = impl_->checkpoint;
@@ -164,20 +189,23 @@ void Workbench::startQuantize() {
   Q_EMIT resultsChanged();
   Q_EMIT contendersChanged();
   Q_EMIT compareChanged();
-  const auto plan = std::make_shared<const Plan>(*impl_->plan);
+  auto resolved = std::make_shared<Plan>(*impl_->plan);
+  if (calibrates(*resolved))
+    resolved->recipe = calibrationRecipe(); // so that the result names the text it was made with
+  const std::shared_ptr<const Plan> plan = std::move(resolved);
   impl_->engine.run<FinishedRun>(
       QStringLiteral("quantize"), tr("Quantize %1").arg(QString::fromStdString(model->name)), this,
-      [this, model, plan, recipe = calibrates(*plan) ? calibrationRecipe() : plan->recipe,
-       statistics = impl_->statistics, folder = impl_->freshFolder({})](
+      [this, model, plan, statistics = impl_->statistics, folder = impl_->freshFolder({})](
           Feedback& feedback, Compute& compute) -> Result<FinishedRun> {
         QDir().mkpath(QFileInfo(folder).absolutePath());
         QuantizeOptions options;
-        std::vector<std::vector<std::int32_t>> samples;
+        CalibrationSet set;
         if (calibrates(*plan)) {
           feedback.set_step("tokenizing");
-          TRY_ASSIGN(samples, calibration_samples(*model, recipe.calibration_files, recipe.samples,
-                                                  recipe.length, recipe.calibration_seed));
-          options.samples = &samples;
+          const Recipe& recipe = plan->recipe;
+          TRY_ASSIGN(set, draw_calibration(*model, recipe.calibration_files, recipe.samples,
+                                           recipe.length, recipe.calibration_seed));
+          options.samples = &set.samples;
         }
         options.result_folder = folder.toStdString();
         options.statistics = statistics.get();
@@ -188,6 +216,7 @@ void Workbench::startQuantize() {
         };
         FinishedRun run;
         TRY_ASSIGN(run.summary, run_quantize(*model, *plan, compute, options, feedback));
+        run.summary.notes.insert(run.summary.notes.end(), set.notes.begin(), set.notes.end());
         TRY_ASSIGN(run.checkpoint, open_checkpoint(options.result_folder));
         run.recipe = plan->recipe;
         run.folder = folder;
@@ -337,6 +366,20 @@ const CompareReport* Workbench::compareReport() const {
 bool Workbench::comparing() const { return impl_->comparing; }
 
 void Workbench::startCompare(const QString& text, qint64 context, qint64 chunks) {
+  runCompare(
+      [text = text.toStdString(), context, chunks](const Checkpoint& source) -> Result<JudgedFile> {
+        JudgedFile judged;
+        judged.source.content = content_hash(text);
+        TRY_ASSIGN(judged.text, make_eval_text(source, text, context, chunks));
+        return judged;
+      });
+}
+
+void Workbench::startCompare(std::shared_ptr<const JudgedFile> judged) {
+  runCompare([judged](const Checkpoint&) -> Result<JudgedFile> { return *judged; });
+}
+
+void Workbench::runCompare(std::function<Result<JudgedFile>(const Checkpoint&)> read) {
   const auto sides = contenders();
   if (sides.isEmpty() || impl_->comparing)
     return;
@@ -345,9 +388,10 @@ void Workbench::startCompare(const QString& text, qint64 context, qint64 chunks)
   Q_EMIT compareChanged();
   impl_->engine.run<CompareReport>(
       QStringLiteral("compare"), tr("Perplexity and KL divergence"), this,
-      [this, sides, text = text.toStdString(), context,
-       chunks](Feedback& feedback, Compute& compute) -> Result<CompareReport> {
+      [this, sides, read](Feedback& feedback, Compute& compute) -> Result<CompareReport> {
         const auto& source = sides.first().checkpoint;
+        feedback.set_step("tokenizing");
+        TRY_ASSIGN(const JudgedFile judged, read(*source));
         feedback.set_step("loading");
         TRY_ASSIGN(const auto reference, Engine::create(source, compute));
         EngineOptions rounded_options;
@@ -356,6 +400,7 @@ void Workbench::startCompare(const QString& text, qint64 context, qint64 chunks)
         std::vector<std::unique_ptr<Engine>> engines;
         std::vector<Engine*> candidates;
         std::vector<std::string> skipped;
+        std::vector<qsizetype> measured; // which contender each candidate is
         for (qsizetype i = 1; i < sides.size(); ++i) {
           auto engine = Engine::create(sides[i].checkpoint, compute);
           if (!engine) { // one that cannot run must not keep the others from being measured
@@ -365,15 +410,21 @@ void Workbench::startCompare(const QString& text, qint64 context, qint64 chunks)
           }
           candidates.push_back(engine->get());
           engines.push_back(std::move(*engine));
+          measured.push_back(i);
         }
-        TRY_ASSIGN(const auto windows, make_eval_text(*source, text, context, chunks));
         feedback.set_step("comparing");
-        TRY_ASSIGN(auto report, compare(*reference, candidates, rounded.get(), windows, feedback,
-                                        [this](const CompareReport& running) {
+        TRY_ASSIGN(auto report, compare(*reference, candidates, rounded.get(), judged.text,
+                                        feedback, [this](const CompareReport& running) {
                                           const std::lock_guard lock(impl_->incoming_mutex);
                                           impl_->incoming_compare = running;
                                         }));
         report.notes.insert(report.notes.end(), skipped.begin(), skipped.end());
+        report.notes.insert(report.notes.end(), judged.notes.begin(), judged.notes.end());
+        for (std::size_t m = 0; m < report.models.size() && m < measured.size(); ++m) {
+          const Contender& side = sides[measured[m]];
+          for (auto& note : overlap_notes(side.checkpoint->path, judged, side.title.toStdString()))
+            report.models[m].notes.push_back(std::move(note));
+        }
         return report;
       },
       impl_->whileOpen<CompareReport>([this](Result<CompareReport> done) {

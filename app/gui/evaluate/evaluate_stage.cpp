@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/evaluate/evaluate_stage.h"
 
+#include "app/gui/calibration/calibration_card.h"
+#include "app/gui/calibration/drawn_set.h"
 #include "app/gui/compare/contender_pane.h"
 #include "app/gui/compare/generation_runner.h"
 #include "app/gui/evaluate/checklist_view.h"
@@ -14,14 +16,12 @@
 
 #include <algorithm>
 #include <QComboBox>
-#include <QDir>
 #include <QDragEnterEvent>
 #include <QFileDialog>
 #include <QFileInfo>
 #include <QHeaderView>
 #include <QLabel>
 #include <QLineEdit>
-#include <QMimeData>
 #include <QPainter>
 #include <QProgressBar>
 #include <QPushButton>
@@ -36,18 +36,7 @@
 namespace bitlathe::gui {
 namespace {
 
-const QString stage_key = QStringLiteral("evaluate");
-constexpr qint64 largest_text = 64 << 20;
 constexpr int row_height = 40;
-
-Result<QByteArray> readText(const QString& path) {
-  QFile file(path);
-  if (!file.open(QIODevice::ReadOnly))
-    return Error{"io", "Cannot read: " + file.errorString().toStdString(), path.toStdString()};
-  if (file.size() > largest_text)
-    return Error{"bad-argument", "Texts above 64 MiB are not read", path.toStdString()};
-  return file.readAll();
-}
 
 /// Model name over its verdict, with a stripe in the contender's colour.
 class ModelDelegate : public QStyledItemDelegate {
@@ -123,9 +112,13 @@ EvaluateStage::EvaluateStage(Workbench& workbench, QWidget* parent)
   connect(&workbench_, &Workbench::compareChanged, this, &EvaluateStage::refresh);
   connect(&workbench_, &Workbench::resultsChanged, this, &EvaluateStage::refreshButtons);
   connect(&workbench_, &Workbench::recipeChanged, this, &EvaluateStage::refreshButtons);
+  auto& text = EvaluationText::of(workbench_);
+  connect(&text, &EvaluationText::changed, this, &EvaluateStage::showChoice);
+  connect(&text, &EvaluationText::overlapsChanged, this, &EvaluateStage::showOverlaps);
   connect(evidence_, &Evidence::changed, this, &EvaluateStage::refreshChecklist);
   connect(&workbench_.engine(), &EngineThread::progressed, this, &EvaluateStage::progress);
   modelOpened();
+  showOverlaps();
 }
 
 // --- building -----------------------------------------------------------------------------------
@@ -160,19 +153,35 @@ QWidget* EvaluateStage::buildControls() {
   open->setToolTip(tr("Chooses a plain text file in UTF-8"));
   connect(open, &QPushButton::clicked, this, &EvaluateStage::askText);
   row->addWidget(open);
+  part_ = new QComboBox(card);
+  part_->addItem(tr("all of it"), QString());
+  for (const std::string_view name : split_names)
+    part_->addItem(QString::fromUtf8(name.data(), qsizetype(name.size())),
+                   QString::fromUtf8(name.data(), qsizetype(name.size())));
+  connect(part_, &QComboBox::currentIndexChanged, this, [this] {
+    change(
+        [this](EvaluationText::Choice& choice) { choice.part = part_->currentData().toString(); });
+  });
+  label(tr("Part"), part_,
+        tr("All of the text, or one of three parts that never meet: calibrate on the first, choose "
+           "among results on the second, judge on the third"));
   row->addSpacing(space::s);
   context_ = new QSpinBox(card);
   context_->setRange(8, 1 << 20);
   context_->setSingleStep(64);
   context_->setValue(256);
-  connect(context_, &QSpinBox::valueChanged, this, &EvaluateStage::keepState);
+  connect(context_, &QSpinBox::valueChanged, this, [this](int value) {
+    change([value](EvaluationText::Choice& choice) { choice.context = value; });
+  });
   label(tr("Context"), context_,
         tr("Tokens per window. The second half of every window is scored, as llama.cpp does"));
   windows_ = new QSpinBox(card);
   windows_->setRange(0, 100000);
   windows_->setSpecialValueText(tr("all"));
   windows_->setValue(32);
-  connect(windows_, &QSpinBox::valueChanged, this, &EvaluateStage::keepState);
+  connect(windows_, &QSpinBox::valueChanged, this, [this](int value) {
+    change([value](EvaluationText::Choice& choice) { choice.windows = value; });
+  });
   label(tr("Windows"), windows_,
         tr("How many windows of the text are measured; more windows, smaller errors"));
   row->addSpacing(space::s);
@@ -197,6 +206,14 @@ QWidget* EvaluateStage::buildControls() {
   bar_->setAccessibleName(tr("Progress of the measurement"));
   bar_->hide();
   column->addWidget(bar_);
+  overlap_ = new QLabel(card);
+  overlap_->setFont(smallFont());
+  overlap_->setWordWrap(true);
+  overlap_->setTextInteractionFlags(Qt::TextSelectableByMouse);
+  overlap_->setAccessibleName(tr("Overlap with calibration text"));
+  setRole(overlap_, "warning");
+  overlap_->hide();
+  column->addWidget(overlap_);
   return card;
 }
 
@@ -295,35 +312,34 @@ JobStatus EvaluateStage::job() const {
 }
 
 void EvaluateStage::modelOpened() {
-  restoring_ = true;
-  text_.clear();
-  if (const auto& model = workbench_.checkpoint()) {
-    const Json kept = workbench_.stageState(stage_key);
-    const auto number = [&](const char* key, int otherwise) {
-      const auto it = kept.is_object() ? kept.find(key) : kept.end();
-      return it != kept.end() && it->is_number() ? it->get<int>() : otherwise;
-    };
-    // A quarter of the trained context, at most the usual 512.
-    const qint64 trained = model->spec ? qint64(model->spec->context) : 2048;
-    context_->setValue(
-        number("context", int(std::clamp<qint64>(trained / 4, context_->minimum(), 512))));
-    windows_->setValue(number("windows", 32));
-    const QString folder = QString::fromStdString(model->path.string());
-    QStringList places;
-    if (kept.is_object() && kept.contains("text") && kept["text"].is_string())
-      places << QString::fromStdString(kept["text"].get<std::string>());
-    places << QDir(folder).filePath(QStringLiteral("evaluation.txt"))
-           << QFileInfo(folder).dir().filePath(QStringLiteral("evaluation.txt"))
-           << QDir(demoModelPath()).filePath(QStringLiteral("evaluation.txt"));
-    for (const QString& place : places)
-      if (text_.isEmpty() && QFileInfo(place).isFile())
-        text_ = place;
-  }
-  path_->setText(text_);
-  restoring_ = false;
   failedShown_ = job().id; // what failed on another model says nothing here
   banner_->clear();
+  showChoice();
   refresh();
+}
+
+void EvaluateStage::showChoice() {
+  const auto& choice = EvaluationText::of(workbench_).choice();
+  const QSignalBlocker quiet[] = {QSignalBlocker(part_), QSignalBlocker(context_),
+                                  QSignalBlocker(windows_)};
+  path_->setText(choice.path);
+  path_->setToolTip(choice.path);
+  part_->setCurrentIndex(std::max(0, part_->findData(choice.part)));
+  context_->setValue(choice.context);
+  windows_->setValue(choice.windows);
+  refreshButtons();
+}
+
+void EvaluateStage::change(const std::function<void(EvaluationText::Choice&)>& edit) {
+  EvaluationText::Choice choice = EvaluationText::of(workbench_).choice();
+  edit(choice);
+  EvaluationText::of(workbench_).choose(choice);
+}
+
+void EvaluateStage::showOverlaps() {
+  const QStringList& notes = EvaluationText::of(workbench_).notes();
+  overlap_->setText(notes.join('\n'));
+  overlap_->setVisible(!notes.isEmpty());
 }
 
 void EvaluateStage::refresh() {
@@ -415,7 +431,7 @@ void EvaluateStage::refreshFigures() {
 void EvaluateStage::refreshButtons() {
   const bool busy = workbench_.comparing() || reading_;
   const bool able = workbench_.checkpoint() && workbench_.checkpoint()->spec &&
-                    workbench_.checkpoint()->tokenizer && !text_.isEmpty();
+                    workbench_.checkpoint()->tokenizer && !textPath().isEmpty();
   measure_->setEnabled(able && !busy);
   stop_->setVisible(busy);
   bar_->setVisible(busy);
@@ -446,33 +462,38 @@ void EvaluateStage::progress() {
 // --- actions ------------------------------------------------------------------------------------
 
 void EvaluateStage::setText(const QString& path) {
-  text_ = path;
-  path_->setText(path);
-  keepState();
-  refreshButtons();
+  change([&](EvaluationText::Choice& choice) { choice.path = path; });
 }
 
+QString EvaluateStage::textPath() const { return EvaluationText::of(workbench_).choice().path; }
 void EvaluateStage::setWindows(int windows) { windows_->setValue(windows); }
 void EvaluateStage::setContext(int context) { context_->setValue(context); }
 
 void EvaluateStage::measure() {
-  if (text_.isEmpty() || workbench_.comparing() || reading_)
+  const EvaluationText& text = EvaluationText::of(workbench_);
+  if (!workbench_.checkpoint() || textPath().isEmpty() || workbench_.comparing() || reading_)
     return;
   banner_->clear();
   reading_ = true;
   refreshButtons();
-  workbench_.engine().run<QByteArray>(
+  using Read = std::shared_ptr<const JudgedFile>;
+  workbench_.engine().run<Read>(
       QStringLiteral("evaluation-text"), tr("Reading the text"), this,
-      [path = text_](Feedback&, Compute&) { return readText(path); },
-      [this](Result<QByteArray> text) {
+      [model = workbench_.checkpoint(), file = text.file(),
+       choice = text.choice()](Feedback&, Compute&) -> Result<Read> {
+        TRY_ASSIGN(auto judged,
+                   read_judged_text(*model, file, choice.context, choice.windows, true));
+        return std::make_shared<const JudgedFile>(std::move(judged));
+      },
+      [this, model = workbench_.checkpoint()](Result<Read> judged) {
         reading_ = false;
-        if (text.ok())
-          workbench_.startCompare(QString::fromUtf8(*text), context_->value(), windows_->value());
-        else if (!text.error().cancelled())
-          banner_->say(2, QString::fromStdString(text.error().text()));
+        if (judged && model == workbench_.checkpoint())
+          workbench_.startCompare(*judged);
+        else if (!judged && !judged.error().cancelled())
+          banner_->say(2, QString::fromStdString(judged.error().text()));
         refreshButtons();
       },
-      false);
+      QFileInfo(textPath()).size() > quick_text);
 }
 
 void EvaluateStage::stop() {
@@ -481,8 +502,8 @@ void EvaluateStage::stop() {
 }
 
 void EvaluateStage::askText() {
-  auto* dialog = new QFileDialog(this, tr("Choose a text"), QFileInfo(text_).absolutePath(),
-                                 tr("Texts (*.txt *.raw *.md);;All files (*)"));
+  auto* dialog = new QFileDialog(this, tr("Choose a text"), QFileInfo(textPath()).absolutePath(),
+                                 tr("Texts (*.txt *.raw *.md *.jsonl);;All files (*)"));
   dialog->setAttribute(Qt::WA_DeleteOnClose);
   dialog->setFileMode(QFileDialog::ExistingFile);
   connect(dialog, &QFileDialog::fileSelected, this, &EvaluateStage::setText);
@@ -490,25 +511,13 @@ void EvaluateStage::askText() {
 }
 
 void EvaluateStage::dragEnterEvent(QDragEnterEvent* event) {
-  const QList<QUrl> urls = event->mimeData()->urls();
-  if (workbench_.checkpoint() && urls.size() == 1 && urls.first().isLocalFile() &&
-      (urls.first().path().endsWith(QStringLiteral(".txt")) ||
-       urls.first().path().endsWith(QStringLiteral(".raw")) ||
-       urls.first().path().endsWith(QStringLiteral(".md"))))
+  if (workbench_.checkpoint() && textsDragged(event->mimeData()).size() == 1)
     event->acceptProposedAction();
 }
 
 void EvaluateStage::dropEvent(QDropEvent* event) {
-  setText(event->mimeData()->urls().first().toLocalFile());
+  setText(textsDragged(event->mimeData()).value(0));
   event->acceptProposedAction();
-}
-
-void EvaluateStage::keepState() {
-  if (restoring_ || !workbench_.checkpoint())
-    return;
-  workbench_.setStageState(stage_key, {{"text", text_.toStdString()},
-                                       {"context", context_->value()},
-                                       {"windows", windows_->value()}});
 }
 
 } // namespace bitlathe::gui

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "app/gui/evaluate/charts.h"
+#include "app/gui/evaluate/evaluation_text.h"
 #include "app/gui/evaluate/figures_model.h"
 #include "app/gui/workbench.h"
 
@@ -31,7 +32,7 @@ class EvaluateStage : public QWidget {
   EvaluateStage(Workbench& workbench, QWidget* parent = nullptr);
 
   void setText(const QString& path);
-  QString textPath() const { return text_; }
+  QString textPath() const;
   void setWindows(int windows);
   void setContext(int context);
   void measure();
@@ -53,26 +54,28 @@ class EvaluateStage : public QWidget {
   void progress();
   void stop();
   void askText();
-  void keepState();
+  void showChoice();
+  void showOverlaps();
+  void change(const std::function<void(EvaluationText::Choice&)>& edit);
   JobStatus job() const;
 
   Workbench& workbench_;
   Evidence* evidence_;
-  QString text_;
-  bool reading_ = false, restoring_ = false;
+  bool reading_ = false;
   JobId failedShown_ = 0;
 
   QStackedWidget* pages_;
   EmptyState* empty_;
   Banner* banner_;
   QLineEdit* path_;
+  QComboBox* part_;
   QSpinBox *context_, *windows_;
   QPushButton *measure_, *stop_;
   QProgressBar* bar_;
   Card *figuresCard_, *qualityCard_, *windowCard_, *checkCard_;
   FiguresModel* model_;
   QTableView* table_;
-  QLabel* floor_;
+  QLabel *floor_, *overlap_;
   QualityChart* quality_;
   WindowChart* window_;
   ChecklistView* checklist_;

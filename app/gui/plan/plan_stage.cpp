@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/plan/plan_stage.h"
 
+#include "app/gui/calibration/calibration_card.h"
 #include "app/gui/format.h"
 #include "app/gui/plan/budget_bar.h"
 #include "app/gui/plan/params_form.h"
@@ -17,7 +18,6 @@
 
 #include <QComboBox>
 #include <QDoubleSpinBox>
-#include <QFileDialog>
 #include <QGridLayout>
 #include <QHBoxLayout>
 #include <QHeaderView>
@@ -73,7 +73,7 @@ PlanStage::PlanStage(Workbench& workbench, QWidget* parent)
   column->addWidget(buildSize());
   column->addWidget(buildDefaults());
   column->addWidget(buildRules(), 2);
-  column->addWidget(buildCalibration());
+  column->addWidget(new CalibrationCard(workbench_, page));
   column->addWidget(buildNotes(), 1);
   column->addStretch(1);
   scroll->setWidget(page);
@@ -363,82 +363,6 @@ QWidget* PlanStage::buildRules() {
   return rules_card_;
 }
 
-QWidget* PlanStage::buildCalibration() {
-  calibration_card_ = new Card(tr("Calibration"),
-                               tr("Text that is run through the model to see activations; some "
-                                  "methods weigh errors by them"),
-                               this);
-  auto* body = new QWidget(calibration_card_);
-  files_ = new QLineEdit(body);
-  files_->setPlaceholderText(tr("the model's own calibration.txt, else the demo's text"));
-  files_->setToolTip(tr("Text files, separated by semicolons; samples are drawn from them evenly"));
-  files_->setAccessibleName(tr("Calibration files"));
-  auto* choose =
-      tool(QStringLiteral("…"), tr("Choose calibration files"), tr("Choose text files"), body);
-  samples_ = new QSpinBox(body);
-  samples_->setRange(1, 100000);
-  samples_->setToolTip(tr("How many windows of text are run"));
-  samples_->setAccessibleName(tr("Samples"));
-  length_ = new QSpinBox(body);
-  length_->setRange(8, 131072);
-  length_->setToolTip(tr("Tokens in each window"));
-  length_->setAccessibleName(tr("Length"));
-  for (auto* box : {samples_, length_})
-    box->setKeyboardTracking(false);
-  connect(files_, &QLineEdit::editingFinished, this, [this] {
-    change(tr("Calibration files"), [this](Recipe& recipe) {
-      recipe.calibration_files.clear();
-      for (const auto& path : files_->text().split(';', Qt::SkipEmptyParts))
-        recipe.calibration_files.push_back({path.trimmed().toStdString(), 1.0});
-    });
-  });
-  connect(choose, &QToolButton::clicked, this, [this] {
-    auto* dialog = new QFileDialog(this, tr("Calibration text"));
-    dialog->setAttribute(Qt::WA_DeleteOnClose);
-    dialog->setFileMode(QFileDialog::ExistingFiles);
-    dialog->setNameFilters({tr("Text (*.txt)"), tr("All files (*)")});
-    connect(dialog, &QFileDialog::filesSelected, this, [this](const QStringList& paths) {
-      change(tr("Calibration files"), [&](Recipe& recipe) {
-        recipe.calibration_files.clear();
-        for (const auto& path : paths)
-          recipe.calibration_files.push_back({path.toStdString(), 1.0});
-      });
-    });
-    dialog->open();
-  });
-  connect(samples_, &QSpinBox::valueChanged, this, [this](int value) {
-    change(tr("%1 samples").arg(value), [value](Recipe& recipe) { recipe.samples = value; });
-  });
-  connect(length_, &QSpinBox::valueChanged, this, [this](int value) {
-    change(tr("%1 tokens a sample").arg(value), [value](Recipe& recipe) { recipe.length = value; });
-  });
-  auto* run = new QPushButton(tr("Calibrate"), body);
-  run->setToolTip(tr("Collect activation statistics now (Ctrl+K)"));
-  connect(run, &QPushButton::clicked, this, [this] { workbench_.startCalibration(); });
-  auto* row = new QHBoxLayout(body);
-  row->setContentsMargins(0, 0, 0, 0);
-  row->setSpacing(space::s);
-  row->addWidget(files_, 1);
-  row->addWidget(choose);
-  row->addWidget(samples_);
-  row->addWidget(fieldLabel(tr("samples of"), samples_->toolTip(), samples_));
-  row->addWidget(length_);
-  row->addWidget(fieldLabel(tr("tokens"), length_->toolTip(), length_));
-  row->addWidget(run);
-  calibration_card_->addBody(body, 0);
-  const auto state = [this] {
-    const auto known = workbench_.statistics();
-    calibration_card_->setReadout(workbench_.calibrating() ? tr("running …")
-                                  : known                  ? tr("done: %1 tokens in %2 layers")
-                                                .arg(formatCount(double(known->tokens)))
-                                                .arg(known->modules.size())
-                                          : tr("not done yet"));
-  };
-  connect(&workbench_, &Workbench::statisticsChanged, this, state);
-  state();
-  return calibration_card_;
-}
-
 QWidget* PlanStage::buildNotes() {
   notes_card_ = new Card(tr("Notes"),
                          tr("Fallbacks, patterns that match nothing, and everything else the plan "
@@ -493,13 +417,6 @@ void PlanStage::showRecipe() {
   const Method* method = find_method(recipe.default_method);
   params_->show(method, recipe.default_params);
   method_summary_->setText(method ? text(method->summary) : QString());
-  QStringList paths;
-  for (const auto& file : recipe.calibration_files)
-    paths.append(QString::fromStdString(file.path));
-  files_->setText(paths.join(QStringLiteral("; ")));
-  const QSignalBlocker quiet_samples(samples_), quiet_length(length_);
-  samples_->setValue(int(recipe.samples));
-  length_->setValue(int(recipe.length));
   updateRuleButtons();
 }
 

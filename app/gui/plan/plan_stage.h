@@ -10,9 +10,7 @@
 class QComboBox;
 class QDoubleSpinBox;
 class QLabel;
-class QLineEdit;
 class QListWidget;
-class QSpinBox;
 class QTableView;
 class QToolButton;
 
@@ -32,7 +30,6 @@ class PlanStage : public QWidget {
   QWidget* buildSize();
   QWidget* buildDefaults();
   QWidget* buildRules();
-  QWidget* buildCalibration();
   QWidget* buildNotes();
   void showRecipe();
   void showPlan();
@@ -42,8 +39,7 @@ class PlanStage : public QWidget {
   QList<int> selectedRules() const;
 
   Workbench& workbench_;
-  Card *size_card_ = nullptr, *rules_card_ = nullptr, *notes_card_ = nullptr,
-       *calibration_card_ = nullptr;
+  Card *size_card_ = nullptr, *rules_card_ = nullptr, *notes_card_ = nullptr;
   QLabel *big_ = nullptr, *sub_ = nullptr, *verdict_ = nullptr;
   BudgetBar* bar_ = nullptr;
   QDoubleSpinBox* budget_ = nullptr;
@@ -55,8 +51,6 @@ class PlanStage : public QWidget {
   RuleModel* rule_model_ = nullptr;
   QTableView* rules_ = nullptr;
   QToolButton *remove_ = nullptr, *up_ = nullptr, *down_ = nullptr;
-  QLineEdit* files_ = nullptr;
-  QSpinBox *samples_ = nullptr, *length_ = nullptr;
   QListWidget* notes_ = nullptr;
 };
 
