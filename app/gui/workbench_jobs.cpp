@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The long actions: calibration, quantization, comparison, export.
+#include "app/gui/inspect/second_set.h"
 #include "app/gui/workbench_impl.h"
 #include "core/calib/sets.h"
 
@@ -50,6 +51,10 @@ void Workbench::cleanKept() {
     used.append(QFileInfo(impl_->run->folder).absoluteFilePath());
   if (!impl_->statistics_path.isEmpty())
     used.append(QFileInfo(impl_->statistics_path).absoluteFilePath());
+  if (const Json second = stageState(secondSetKey());
+      second.is_object() && second.contains("statistics") && second["statistics"].is_string())
+    used.append(QFileInfo(QString::fromStdString(second["statistics"].get<std::string>()))
+                    .absoluteFilePath());
   impl_->engine.run<int>(
       QStringLiteral("clean"), tr("Removing kept results"), this,
       [root = keptFolder(), used](Feedback&, Compute&) -> Result<int> {

@@ -68,7 +68,7 @@ CalibrationCard::CalibrationCard(Workbench& workbench, QWidget* parent)
   QHeaderView* header = table_->horizontalHeader();
   header->setHighlightSections(false);
   header->setSectionResizeMode(CalibrationFiles::path, QHeaderView::Stretch);
-  const int widths[CalibrationFiles::column_count] = {0, 112, 110, 64, 84, 140, 90};
+  const int widths[CalibrationFiles::column_count] = {0, 96, 108, 60, 84, 136, 86};
   for (int column = 1; column < CalibrationFiles::column_count; ++column)
     header->resizeSection(column, widths[column]);
   addTableMenu(table_, QStringLiteral("calibration"));
@@ -111,6 +111,7 @@ CalibrationCard::CalibrationCard(Workbench& workbench, QWidget* parent)
   connect(table_->selectionModel(), &QItemSelectionModel::selectionChanged, this, selection);
   connect(files_, &QAbstractItemModel::modelReset, this, selection);
   connect(files_, &QAbstractItemModel::modelReset, this, &CalibrationCard::fitTable);
+  connect(files_, &QAbstractItemModel::dataChanged, this, &CalibrationCard::fitTable);
   connect(&workbench_, &Workbench::opened, this, &CalibrationCard::showRecipe);
   connect(&workbench_, &Workbench::recipeChanged, this, &CalibrationCard::showRecipe);
   connect(&workbench_, &Workbench::statisticsChanged, this, &CalibrationCard::showState);
@@ -184,6 +185,7 @@ void CalibrationCard::choose() {
 }
 
 void CalibrationCard::fitTable() {
+  table_->setColumnHidden(CalibrationFiles::field, !files_->anyFields());
   const int rows = std::clamp(files_->rowCount(), 1, 5);
   table_->setFixedHeight(table_->horizontalHeader()->sizeHint().height() +
                          rows * table_->verticalHeader()->defaultSectionSize() +
@@ -223,14 +225,15 @@ void CalibrationCard::showCoverage() {
     const double used = double(all.tokens_used) / double(std::max<qint64>(all.tokens_available, 1));
     coverage_->setText(
         tr("%1 of %2 tokens (%3) in %n windows  \u00b7  %4 of %5 tokens of the vocabulary occur "
-           "(%6)  \u00b7  %7 documents",
+           "(%6)%7",
            nullptr, int(all.windows))
             .arg(formatGrouped(all.tokens_used), formatGrouped(all.tokens_available),
                  formatPercent(used, 1), formatGrouped(all.vocabulary_seen),
                  formatGrouped(set->vocabulary),
                  formatPercent(
                      double(all.vocabulary_seen) / double(std::max<qint64>(set->vocabulary, 1)), 1),
-                 formatGrouped(all.documents)));
+                 all.documents > 1 ? tr("  \u00b7  %1 documents").arg(formatGrouped(all.documents))
+                                   : QString()));
   } else {
     coverage_->setText(drawn.drawing() ? tr("Reading the text \u2026") : QString());
   }

@@ -42,6 +42,11 @@ void CalibrationFiles::refresh() {
     endResetModel();
 }
 
+bool CalibrationFiles::anyFields() const {
+  return std::any_of(files_.begin(), files_.end(),
+                     [this](const CalibrationFile& file) { return isLines(file); });
+}
+
 QStringList CalibrationFiles::missing() const {
   QStringList out;
   for (std::size_t i = 0; i < files_.size(); ++i)
@@ -75,20 +80,22 @@ QVariant CalibrationFiles::data(const QModelIndex& index, int role) const {
   const bool shown = role == Qt::DisplayRole;
   if (role == Qt::TextAlignmentRole && index.column() >= weight)
     return QVariant::fromValue<Qt::Alignment>(Qt::AlignRight | Qt::AlignVCenter);
-  if (role == Qt::ForegroundRole && index.column() == path && !there_[row])
-    return theme().error;
+  if (role == Qt::ForegroundRole && index.column() == path && (!there_[row] || inherited_))
+    return there_[row] ? theme().muted : theme().error;
   if (role == faded_role)
     return !coverage || coverage->windows == 0;
   switch (index.column()) {
   case path:
     if (shown)
-      return inherited_ ? tr("%1 (without another choice)").arg(QFileInfo(name).fileName())
-                        : QFileInfo(name).fileName();
+      return QFileInfo(name).fileName();
     if (role == Qt::EditRole)
       return name;
     if (role == Qt::ToolTipRole)
-      return there_[row] ? QDir::toNativeSeparators(name)
-                         : tr("%1 is not there").arg(QDir::toNativeSeparators(name));
+      return !there_[row] ? tr("%1 is not there").arg(QDir::toNativeSeparators(name))
+             : inherited_ ? tr("%1\nThe recipe names no text: this one is read instead. Add files, "
+                               "or edit this row, to choose")
+                                .arg(QDir::toNativeSeparators(name))
+                          : QDir::toNativeSeparators(name);
     break;
   case part:
     if (shown && file.split.empty())

@@ -26,6 +26,7 @@ class CalibrationFiles : public QAbstractTableModel {
   bool inherited() const { return inherited_; } ///< the recipe names none
   void add(const QStringList& paths);
   void remove(QList<int> rows);
+  bool anyFields() const;      ///< any file has lines of JSON
   QStringList missing() const; ///< files that are not there
 
  private:

@@ -7,6 +7,7 @@
 #include "app/gui/compare/generation_runner.h"
 #include "app/gui/evaluate/checklist_view.h"
 #include "app/gui/evaluate/evidence.h"
+#include "app/gui/evaluate/figure_delegate.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/card.h"
@@ -22,13 +23,11 @@
 #include <QHeaderView>
 #include <QLabel>
 #include <QLineEdit>
-#include <QPainter>
 #include <QProgressBar>
 #include <QPushButton>
 #include <QSpinBox>
 #include <QSplitter>
 #include <QStackedWidget>
-#include <QStyledItemDelegate>
 #include <QTableView>
 #include <QToolButton>
 #include <QVBoxLayout>
@@ -37,43 +36,6 @@ namespace bitlathe::gui {
 namespace {
 
 constexpr int row_height = 40;
-
-/// Model name over its verdict, with a stripe in the contender's colour.
-class ModelDelegate : public QStyledItemDelegate {
- public:
-  using QStyledItemDelegate::QStyledItemDelegate;
-  void paint(QPainter* painter, const QStyleOptionViewItem& option,
-             const QModelIndex& index) const override {
-    QStyleOptionViewItem cell = option;
-    initStyleOption(&cell, index);
-    cell.text.clear();
-    cell.widget->style()->drawControl(QStyle::CE_ItemViewItem, &cell, painter, cell.widget);
-    const ThemeColors& c = theme();
-    painter->save();
-    painter->setRenderHint(QPainter::Antialiasing);
-    painter->setPen(Qt::NoPen);
-    painter->setBrush(contenderColor(index.row()));
-    const QRect r = option.rect.adjusted(4, 4, -4, -4);
-    painter->drawRoundedRect(QRectF(r.left(), r.top() + 1, 4, r.height() - 2), 2, 2);
-    const QRect words = r.adjusted(12, 0, 0, 0);
-    const QFontMetrics metrics(option.font);
-    painter->setPen(c.text);
-    painter->drawText(words, Qt::AlignLeft | Qt::AlignTop,
-                      metrics.elidedText(index.data().toString(), Qt::ElideRight, words.width()));
-    const auto standing = Standing(index.data(FiguresModel::standing_role).toInt());
-    painter->setPen(standing == Standing::same || standing == Standing::better ? c.ok
-                    : standing == Standing::broken                             ? c.error
-                    : standing == Standing::worse                              ? c.warning
-                                                                               : c.muted);
-    painter->setFont(smallFont());
-    painter->drawText(
-        words, Qt::AlignLeft | Qt::AlignBottom,
-        QFontMetrics(painter->font())
-            .elidedText(index.siblingAtColumn(FiguresModel::verdict).data().toString(),
-                        Qt::ElideRight, words.width()));
-    painter->restore();
-  }
-};
 
 } // namespace
 
@@ -236,7 +198,7 @@ QWidget* EvaluateStage::buildFigures() {
   table_->setVerticalScrollBarPolicy(Qt::ScrollBarAsNeeded);
   table_->verticalHeader()->hide();
   table_->verticalHeader()->setDefaultSectionSize(row_height);
-  table_->setItemDelegateForColumn(FiguresModel::model, new ModelDelegate(table_));
+  table_->setItemDelegateForColumn(FiguresModel::model, new FigureDelegate(table_));
   table_->setColumnHidden(FiguresModel::verdict, true); // told under the name
   QHeaderView* header = table_->horizontalHeader();
   header->setHighlightSections(false);

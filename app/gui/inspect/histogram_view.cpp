@@ -33,7 +33,8 @@ double binWidth(const Histogram& histogram) {
 
 } // namespace
 
-HistogramView::HistogramView(QWidget* parent) : QWidget(parent) {
+HistogramView::HistogramView(QWidget* parent)
+    : QWidget(parent), names_{tr("original"), tr("stored"), tr("second")} {
   setMouseTracking(true);
   setFocusPolicy(Qt::StrongFocus);
   setAccessibleName(tr("Histogram"));
@@ -79,6 +80,26 @@ void HistogramView::setWhole(double lo, double hi) {
   whole_lo_ = lo_ = lo;
   whole_hi_ = hi_ = hi;
   update();
+}
+
+void HistogramView::setSeriesNames(const QString& original, const QString& stored,
+                                   const QString& second) {
+  names_[0] = original;
+  names_[1] = stored;
+  names_[2] = second;
+}
+
+void HistogramView::setByShare(bool on) {
+  by_share_ = on;
+  update();
+}
+
+double HistogramView::scaleOf(const Histogram& series) const {
+  const Histogram& base = original_ ? *original_ : series;
+  const double share = by_share_ && series.total > 0 && base.total > 0
+                           ? double(base.total) / double(series.total)
+                           : 1;
+  return share * binWidth(base) / binWidth(series);
 }
 
 void HistogramView::setCodes(std::vector<float> codes) {
@@ -137,12 +158,11 @@ double HistogramView::toValue(double x) const {
 
 double HistogramView::topCount() const {
   double top = 1;
-  const double width = original_ ? binWidth(*original_) : stored_ ? binWidth(*stored_) : 1;
   for (const auto* series : {&original_, &stored_, &second_})
     if (*series)
       for (std::size_t i = 0; i < (*series)->counts.size(); ++i)
         if ((*series)->edges[i + 1] >= lo_ && (*series)->edges[i] <= hi_)
-          top = std::max(top, double((*series)->counts[i]) * width / binWidth(**series));
+          top = std::max(top, double((*series)->counts[i]) * scaleOf(**series));
   return top;
 }
 
@@ -159,8 +179,7 @@ void HistogramView::drawSeries(QPainter& painter, const Histogram& histogram, co
     return;
   const QRectF area = plotArea();
   const double top = topCount();
-  const double norm =
-      (original_ ? binWidth(*original_) : binWidth(histogram)) / binWidth(histogram);
+  const double norm = scaleOf(histogram);
   const auto y = [&](double count) {
     const double part = log_ ? std::log1p(count) / std::log1p(top) : count / top;
     return area.bottom() - part * area.height() * 0.96;
@@ -394,11 +413,11 @@ QString HistogramView::readout(double value) const {
           QStringLiteral(" (%1)").arg(formatPercent(double(count) / double(histogram.total), 2));
   };
   if (original_)
-    part(*original_, stored_ || second_ ? tr("original ") : QString());
+    part(*original_, stored_ || second_ ? names_[0] + ' ' : QString());
   if (stored_)
-    part(*stored_, tr("stored "));
+    part(*stored_, names_[1] + ' ');
   if (second_)
-    part(*second_, tr("second "));
+    part(*second_, names_[2] + ' ');
   if (const auto nearest = nearestCode(value))
     text += tr("  ·  nearest code %1, error %2")
                 .arg(formatNumber(double(nearest->code), 4),
@@ -479,7 +498,7 @@ void HistogramView::leaveEvent(QEvent*) {
 }
 
 QString HistogramView::csv() const {
-  QString out = QStringLiteral("from,to,original,stored,second\n");
+  QString out = QStringLiteral("from,to,%1,%2,%3\n").arg(names_[0], names_[1], names_[2]);
   const auto& base = original_ ? original_ : stored_;
   if (!base)
     return out;

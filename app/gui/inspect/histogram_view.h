@@ -27,6 +27,10 @@ class HistogramView : public QWidget {
   /// Names of the series for the legend, in the same order; without them, or with one series only,
   /// there is no legend.
   void setLegend(const QStringList& names);
+  /// What the read-out and the CSV call them; as it is made: original, stored, second.
+  void setSeriesNames(const QString& original, const QString& stored, const QString& second);
+  /// Heights are shares of each series' own total, scaled to the first's counts.
+  void setByShare(bool on);
   void setWhole(double lo, double hi);     ///< also resets the view
   void setCodes(std::vector<float> codes); ///< what the codes of one group can express
   void setClip(std::optional<std::pair<double, double>> clip);
@@ -80,9 +84,13 @@ class HistogramView : public QWidget {
   };
   std::optional<Nearest> nearestCode(double value) const;
   QString readout(double value) const;
+  /// What a count of a series is multiplied by to stand beside the first's.
+  double scaleOf(const Histogram& series) const;
 
   std::optional<Histogram> original_, stored_, second_;
   QStringList legend_;
+  QString names_[3];
+  bool by_share_ = false;
   QString problem_;
   std::vector<float> codes_; ///< sorted
   std::optional<std::pair<double, double>> clip_;

@@ -2,6 +2,7 @@
 #include "app/gui/inspect/inspect_stage.h"
 
 #include "app/gui/format.h"
+#include "app/gui/inspect/activations_card.h"
 #include "app/gui/inspect/channel_chart.h"
 #include "app/gui/inspect/coarse.h"
 #include "app/gui/inspect/heat_view.h"
@@ -9,9 +10,9 @@
 #include "app/gui/inspect/observer_panel.h"
 #include "app/gui/inspect/second_errors.h"
 #include "app/gui/inspect/tensor_lookup.h"
+#include "app/gui/inspect/weight_counts.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/card.h"
-#include "app/gui/widgets/empty_state.h"
 #include "app/gui/widgets/save_menu.h"
 
 #include <algorithm>
@@ -22,56 +23,12 @@
 #include <QPushButton>
 #include <QSpinBox>
 #include <QSplitter>
-#include <QStackedWidget>
 #include <QToolButton>
 #include <QVBoxLayout>
 
 namespace bitlathe::gui {
 
 namespace {
-
-constexpr int bins = 320;
-
-/// One weight to be counted, and what is known of it.
-struct Counting {
-  std::shared_ptr<const Checkpoint> keep_open;
-  const Module* module = nullptr; ///< nullptr: this side has none
-  std::shared_ptr<const WeightValues> values;
-};
-
-struct Counted {
-  std::array<Counting, 3> sides; ///< by TensorLookup::Side
-  std::array<std::optional<Histogram>, 3> histograms;
-  std::vector<float> codes;
-  float lo = 0, hi = 0; ///< of all sides together
-};
-
-Result<Counted> count(Counted counted, std::optional<std::pair<float, float>> range, int code_row,
-                      int code_group, Feedback& feedback, Compute& compute) {
-  bool any = false;
-  for (auto& side : counted.sides) {
-    if (!side.module)
-      continue;
-    if (!side.values) {
-      TRY_ASSIGN(auto values, weight_values(*side.module, compute, feedback));
-      side.values = std::make_shared<const WeightValues>(std::move(values));
-    }
-    const ValueRange& seen = side.values->range;
-    counted.lo = any ? std::min(counted.lo, seen.min) : seen.min;
-    counted.hi = any ? std::max(counted.hi, seen.max) : seen.max;
-    any = true;
-  }
-  const auto [lo, hi] = range.value_or(std::pair(counted.lo, counted.hi));
-  for (std::size_t i = 0; i < counted.sides.size(); ++i)
-    if (const auto& side = counted.sides[i]; side.module) {
-      TRY_ASSIGN(auto histogram,
-                 weight_histogram(*side.module, *side.values, bins, compute, feedback, lo, hi));
-      counted.histograms[i] = std::move(histogram);
-    }
-  if (const auto& stored = counted.sides[TensorLookup::stored]; stored.module)
-    counted.codes = code_values(stored.module->weight, code_row, code_group);
-  return counted;
-}
 
 struct Mapped {
   HeatMap map;
@@ -93,34 +50,17 @@ double robustScale(const HeatMap& map, HeatView::Mode mode) {
   return double(*at);
 }
 
-QPushButton* chip(const QString& text, const QString& tooltip, QWidget* parent) {
-  auto* button = new QPushButton(text, parent);
-  button->setCheckable(true);
-  button->setToolTip(tooltip);
-  button->setFont(smallFont());
-  setRole(button, "chip");
-  return button;
-}
-
-QToolButton* resetButton(const QString& what, QWidget* parent) {
-  auto* button = new QToolButton(parent);
-  button->setText(QStringLiteral("⤢"));
-  button->setToolTip(InspectStage::tr("Show all of it again (double click, or 0)"));
-  button->setAccessibleName(InspectStage::tr("Reset zoom of %1").arg(what));
-  return button;
-}
-
 } // namespace
 
 InspectStage::InspectStage(Workbench& workbench, QWidget* parent)
     : QWidget(parent), workbench_(workbench) {
   buildWeights();
-  buildActivations();
+  activations_ = new ActivationsCard(workbench_, this);
   buildHeat();
   buildChannels();
   auto* top = new QSplitter(Qt::Horizontal, this);
   top->addWidget(weights_card_);
-  top->addWidget(activations_card_);
+  top->addWidget(activations_);
   top->setStretchFactor(0, 3);
   top->setStretchFactor(1, 2);
   auto* bottom = new QSplitter(Qt::Horizontal, this);
@@ -151,10 +91,7 @@ InspectStage::InspectStage(Workbench& workbench, QWidget* parent)
             if (modules.contains(shown_))
               showNote();
           });
-  connect(&workbench, &Workbench::statisticsChanged, this, [this] {
-    showActivations();
-    showChannels();
-  });
+  connect(&workbench, &Workbench::statisticsChanged, this, &InspectStage::showChannels);
   connect(&TensorLookup::of(workbench), &TensorLookup::ready, this, &InspectStage::statisticsReady);
   showModule();
 }
@@ -200,10 +137,11 @@ void InspectStage::buildWeights() {
   row->addWidget(code_row_);
   row->addWidget(code_group_);
   weights_card_->addTool(code_choice_);
-  auto* compare = chip(tr("observers"),
-                       tr("What each observer would choose for this weight: clip and code lines, "
-                          "measured error, theory"),
-                       weights_card_);
+  auto* compare =
+      makeChip(tr("observers"),
+               tr("What each observer would choose for this weight: clip and code lines, "
+                  "measured error, theory"),
+               weights_card_);
   compare->setObjectName(QStringLiteral("inspect-observers"));
   connect(compare, &QPushButton::toggled, this, [this](bool on) {
     observers_->setVisible(on);
@@ -211,12 +149,13 @@ void InspectStage::buildWeights() {
     showCodes();
   });
   weights_card_->addTool(compare);
-  auto* log = chip(tr("log"), tr("Logarithmic counts: makes the rare values in the tails visible"),
-                   weights_card_);
+  auto* log =
+      makeChip(tr("log"), tr("Logarithmic counts: makes the rare values in the tails visible"),
+               weights_card_);
   log->setChecked(true);
   connect(log, &QPushButton::toggled, weights_, &HistogramView::setLogScale);
   weights_card_->addTool(log);
-  auto* reset = resetButton(tr("the weight histogram"), weights_card_);
+  auto* reset = makeResetButton(tr("the weight histogram"), weights_card_);
   connect(reset, &QToolButton::clicked, weights_, &HistogramView::resetZoom);
   weights_card_->addTool(reset);
   const auto csv = [this] { return weights_->csv(); };
@@ -229,41 +168,6 @@ void InspectStage::buildWeights() {
       showNote();
     else
       weights_card_->setReadout(text);
-  });
-}
-
-void InspectStage::buildActivations() {
-  activations_card_ =
-      new Card(tr("Activations"),
-               tr("How often each value occurs in the inputs of this layer while calibration text "
-                  "runs through the model"),
-               this);
-  activations_card_->setReadoutBelow();
-  activation_pages_ = new QStackedWidget(activations_card_);
-  activation_empty_ = new EmptyState({}, {}, activation_pages_);
-  activation_empty_->addAction(
-      tr("Calibrate"),
-      tr("Run the recipe's calibration text through the model and collect statistics (Ctrl+K)"),
-      [this] { workbench_.startCalibration(); });
-  activations_ = new HistogramView(activation_pages_);
-  activations_->setAccessibleName(tr("Histogram of activations"));
-  activations_->setToolTip(tr("Wheel zooms, dragging selects a range, a double click shows all"));
-  activation_pages_->addWidget(activation_empty_);
-  activation_pages_->addWidget(activations_);
-  activations_card_->addBody(activation_pages_);
-  auto* log = chip(tr("log"), tr("Logarithmic counts"), activations_card_);
-  log->setChecked(true);
-  connect(log, &QPushButton::toggled, activations_, &HistogramView::setLogScale);
-  activations_card_->addTool(log);
-  auto* reset = resetButton(tr("the activation histogram"), activations_card_);
-  connect(reset, &QToolButton::clicked, activations_, &HistogramView::resetZoom);
-  activations_card_->addTool(reset);
-  const auto csv = [this] { return activations_->csv(); };
-  activations_card_->addTool(
-      makePictureButton(activations_, QStringLiteral("activations"), csv, activations_card_));
-  addPictureMenu(activations_, QStringLiteral("activations"), csv);
-  connect(activations_, &HistogramView::hovered, this, [this](const QString& text) {
-    activations_card_->setReadout(text.isEmpty() ? activations_note_ : text);
   });
 }
 
@@ -288,7 +192,7 @@ void InspectStage::buildHeat() {
   heat_mode_->setAccessibleName(tr("What the heat map shows"));
   connect(heat_mode_, &QComboBox::currentIndexChanged, this, &InspectStage::requestMap);
   heat_card_->addTool(heat_mode_);
-  auto* reset = resetButton(tr("the heat map"), heat_card_);
+  auto* reset = makeResetButton(tr("the heat map"), heat_card_);
   connect(reset, &QToolButton::clicked, heat_, &HeatView::resetZoom);
   heat_card_->addTool(reset);
   const auto csv = [this] { return heat_->csv(); };
@@ -381,7 +285,7 @@ void InspectStage::showModule() {
     showNote();
     heat_->clear();
     channels_->clear();
-    showActivations();
+    activations_->showModule({});
     return;
   }
   weights_->setProblem({});
@@ -402,7 +306,7 @@ void InspectStage::showModule() {
   requestMap();
   TensorLookup::of(workbench_).request(shown_);
   SecondErrors::of(workbench_).request(shown_);
-  showActivations();
+  activations_->showModule(shown_);
 }
 
 void InspectStage::statisticsReady(const QString& ready) {
@@ -413,20 +317,20 @@ void InspectStage::statisticsReady(const QString& ready) {
 void InspectStage::countWeights() {
   if (!module())
     return;
-  Counted wanted;
+  WeightCounts wanted;
   for (const auto side : {TensorLookup::original, TensorLookup::stored, TensorLookup::second})
     wanted.sides[side] = {TensorLookup::checkpointOf(workbench_, side), module(side),
                           seen_[side].values};
   std::optional<std::pair<float, float>> range;
   if (ranged_)
     range.emplace(float(weights_->low()), float(weights_->high()));
-  workbench_.engine().run<Counted>(
+  workbench_.engine().run<WeightCounts>(
       QStringLiteral("inspect-histogram"), tr("Histogram of %1").arg(shown_), this,
       [wanted, range, row = code_row_->value(), group = code_group_->value()](Feedback& feedback,
                                                                               Compute& compute) {
-        return count(wanted, range, row, group, feedback, compute);
+        return count_weights(wanted, range, row, group, feedback, compute);
       },
-      [this, shown = shown_, whole = !range](Result<Counted> counted) {
+      [this, shown = shown_, whole = !range](Result<WeightCounts> counted) {
         if (shown != shown_)
           return;
         if (!counted) {
@@ -493,8 +397,8 @@ void InspectStage::countCoarse() {
       QStringLiteral("inspect-coarse"), tr("First look at %1").arg(shown_), this,
       [source = workbench_.checkpoint(),
        name = shown_.toStdString()](Feedback& feedback, Compute& compute) -> Result<Histogram> {
-        return coarse_histogram(*source->find_module(name), bins, std::int64_t(1) << 20, compute,
-                                feedback);
+        return coarse_histogram(*source->find_module(name), weight_bins, std::int64_t(1) << 20,
+                                compute, feedback);
       },
       [this, shown = shown_](Result<Histogram> coarse) {
         if (shown != shown_ || !coarse || ranged_)
@@ -546,54 +450,6 @@ void InspectStage::requestMap() {
         }
       },
       false);
-}
-
-void InspectStage::showActivations() {
-  const auto statistics = workbench_.statistics();
-  const ActivationModule* found = nullptr;
-  if (statistics)
-    if (const auto it = statistics->modules.find(shown_.toStdString());
-        it != statistics->modules.end())
-      found = &it->second;
-  activations_note_.clear();
-  if (!found || found->histogram.empty()) {
-    if (workbench_.calibrating())
-      activation_empty_->setTexts(tr("Calibrating …"),
-                                  tr("Calibration text runs through the model. The strip below "
-                                     "shows how far it is."));
-    else if (workbench_.checkpoint() && !workbench_.checkpoint()->spec)
-      activation_empty_->setTexts(
-          tr("No activations"),
-          tr("This model cannot be run here: %1")
-              .arg(QString::fromStdString(workbench_.checkpoint()->why_not_runnable)));
-    else if (statistics)
-      activation_empty_->setTexts(
-          tr("No statistics for this layer"),
-          found ? tr("They were read from an importance matrix, which has no histograms.")
-                : tr("Only the inputs of matrix products are collected; choose a projection."));
-    else
-      activation_empty_->setTexts(tr("See what flows in"),
-                                  tr("Calibration runs sample text through the model and shows "
-                                     "what reaches each layer. Some methods need it too."));
-    activation_pages_->setCurrentWidget(activation_empty_);
-    activations_card_->setReadout({});
-    return;
-  }
-  Histogram histogram;
-  const auto count = double(found->histogram.size());
-  for (std::size_t i = 0; i <= found->histogram.size(); ++i)
-    histogram.edges.push_back(found->histogram_lo +
-                              (found->histogram_hi - found->histogram_lo) * double(i) / count);
-  histogram.counts = found->histogram;
-  for (const auto n : found->histogram)
-    histogram.total += n;
-  activations_->setWhole(double(found->moments.min), double(found->moments.max));
-  activations_->setData(std::move(histogram), std::nullopt);
-  activations_note_ =
-      tr("%1 tokens, %n outlier channels", nullptr, int(found->outlier_channels().size()))
-          .arg(formatCount(double(found->tokens)));
-  activations_card_->setReadout(activations_note_);
-  activation_pages_->setCurrentWidget(activations_);
 }
 
 void InspectStage::showChannels() {

@@ -11,14 +11,13 @@
 class QComboBox;
 class QLabel;
 class QSpinBox;
-class QStackedWidget;
 class QToolButton;
 
 namespace bitlathe::gui {
 
+class ActivationsCard;
 class Card;
 class ChannelChart;
-class EmptyState;
 class HeatView;
 class HistogramView;
 class ObserverPanel;
@@ -30,7 +29,6 @@ class InspectStage : public QWidget {
 
  private:
   void buildWeights();
-  void buildActivations();
   void buildHeat();
   void buildChannels();
   void showModule(); ///< the selection or the result changed
@@ -38,7 +36,6 @@ class InspectStage : public QWidget {
   void countWeights(); ///< exact histogram of the visible range
   void countCoarse();
   void requestMap();
-  void showActivations();
   void showChannels();
   void showCodes(); ///< lines in the weight histogram: of the stored codes or of an observer
   void showNote();  ///< the line below the weight histogram
@@ -54,19 +51,17 @@ class InspectStage : public QWidget {
     std::shared_ptr<const WeightValues> values;
   };
   std::array<Seen, 3> seen_;
-  Card *weights_card_ = nullptr, *activations_card_ = nullptr, *heat_card_ = nullptr,
-       *channels_card_ = nullptr;
-  HistogramView *weights_ = nullptr, *activations_ = nullptr;
+  Card *weights_card_ = nullptr, *heat_card_ = nullptr, *channels_card_ = nullptr;
+  HistogramView* weights_ = nullptr;
+  ActivationsCard* activations_ = nullptr;
   HeatView* heat_ = nullptr;
   ChannelChart* channels_ = nullptr;
-  QStackedWidget* activation_pages_ = nullptr;
-  EmptyState* activation_empty_ = nullptr;
   QComboBox *heat_mode_ = nullptr, *channel_source_ = nullptr;
   ObserverPanel* observers_ = nullptr;
   std::vector<float> stored_codes_; ///< of one group
   QWidget* code_choice_ = nullptr;
   QSpinBox *code_row_ = nullptr, *code_group_ = nullptr;
-  QString weights_note_, channels_note_, activations_note_;
+  QString weights_note_, channels_note_;
 };
 
 } // namespace bitlathe::gui
