@@ -434,6 +434,24 @@ class TestCli : public QObject {
     QCOMPARE(broken.code, 1);
     QVERIFY(broken.json["error"]["where"].get<std::string>().find("line 1") != std::string::npos);
     QCOMPARE(run({"evaluate", demo}).code, 2);
+    QCOMPARE(run({"evaluate", demo, "--task", "guess", "--data", path("tasks.jsonl")}).code, 2);
+
+    QVERIFY(tasks.open(QFile::WriteOnly));
+    for (const char* answer : {"33", "34"})
+      tasks.write(QByteArray("{\"prompt\": \"Count: 29, 30, 31, 32,\", \"answer\": \"") + answer +
+                  "\"}\n");
+    tasks.close();
+    RUN_OK(texts, {"evaluate", demo, demo, "--task", "bleu", "--data", path("tasks.jsonl"),
+                   "--shots", "1", "--outputs", path("said.jsonl"), "--json"});
+    QVERIFY(texts.json["models"][0]["metric"] == "bleu");
+    QVERIFY(texts.json["models"][0]["n"] == 1); // the other one is an example
+    QVERIFY(texts.json["models"][1]["paired_p"] == 1.0);
+    QFile said(path("said.jsonl"));
+    QVERIFY(said.open(QFile::ReadOnly));
+    const Json line = Json::parse(said.readLine().toStdString());
+    QVERIFY(line["prompt"] == "Count: 29, 30, 31, 32, 33\n\nCount: 29, 30, 31, 32,");
+    QVERIFY(line["right"] == "34");
+    QVERIFY(line["said"].is_string());
   }
 
   void calibrationTextIsKeptApart() {

@@ -3,6 +3,7 @@
 
 #include "core/calib/sets.h"
 #include "core/io/files.h"
+#include "core/model/content.h"
 
 #include <algorithm>
 
@@ -45,6 +46,21 @@ std::vector<std::string> overlap_notes(const std::filesystem::path& checkpoint,
       record, {judged.source, judged.text.ids, judged.text.context, judged.text.chunks}, name);
 }
 
+namespace {
+
+/// What sets of tasks call the text that a model reads.
+std::string prompt_field(const std::string& tasks) {
+  const std::string head = first_bytes(tasks, 1 << 20);
+  const auto line = parse_json(std::string_view(head).substr(0, head.find('\n')), tasks);
+  if (line && line->is_object())
+    for (const char* field : {"prompt", "question", "ctx", "text"})
+      if (line->contains(field))
+        return field;
+  return "prompt";
+}
+
+} // namespace
+
 std::vector<std::string> task_overlap_notes(const Checkpoint& checkpoint,
                                             const std::string& tasks) {
   const CalibrationRecord record = find_record(checkpoint.path);
@@ -52,7 +68,7 @@ std::vector<std::string> task_overlap_notes(const Checkpoint& checkpoint,
     return {};
   CalibrationFile prompts;
   prompts.path = tasks;
-  prompts.field = "prompt";
+  prompts.field = prompt_field(tasks);
   const auto set = read_set(checkpoint, prompts);
   if (!set)
     return {"Whether " + checkpoint.path.string() +

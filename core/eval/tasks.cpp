@@ -5,14 +5,43 @@
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace bitlathe {
 
-Result<std::vector<TaskItem>> read_tasks(const std::string& path) {
+namespace {
+
+/// The figure of scores picked out by pointers.
+double total_of(const TaskKind& kind, std::span<const ItemScore* const> scores) {
+  if (kind.total)
+    return kind.total(scores);
+  double sum = 0;
+  for (const ItemScore* score : scores)
+    sum += score->value;
+  return scores.empty() ? 0 : sum / double(scores.size());
+}
+
+std::vector<bool> right_ones(const std::vector<ItemScore>& scores) {
+  std::vector<bool> out;
+  for (const ItemScore& score : scores)
+    out.push_back(score.value != 0);
+  return out;
+}
+
+} // namespace
+
+const TaskKind* find_task_kind(std::string_view id) {
+  for (const TaskKind* kind : all_task_kinds())
+    if (kind->id == id)
+      return kind;
+  return nullptr;
+}
+
+Result<std::vector<TaskItem>> read_tasks(const TaskKind& kind, const std::string& path,
+                                         std::int64_t shots) {
   TRY_ASSIGN(const std::string content, read_file(path, std::uint64_t(1) << 30));
   std::vector<TaskItem> out;
-  std::size_t number = 0;
+  std::string examples;
+  std::int64_t number = 0, seen = 0;
   for (std::size_t begin = 0; begin < content.size();) {
     const std::size_t end = std::min(content.find('\n', begin), content.size());
     const auto line = std::string_view(content).substr(begin, end - begin);
@@ -22,75 +51,78 @@ Result<std::vector<TaskItem>> read_tasks(const std::string& path) {
       continue;
     const std::string where = path + " line " + std::to_string(number);
     TRY_ASSIGN(const Json json, parse_json(line, where));
-    TaskItem item;
-    TRY_ASSIGN(item.prompt, json_string(json, "prompt", where));
-    TRY_ASSIGN(item.answer, json_string(json, "answer", where));
+    if (!json.is_object())
+      return Error{"bad-file", "The line is not a JSON object", where};
+    TRY_ASSIGN(TaskItem item, kind.read(json, where));
     TRY_ASSIGN(item.task, json_string_or(json, "task", "", where));
-    if (item.answer.empty())
-      return Error{"bad-file", "The answer is empty", where};
+    if (seen++ < shots) {
+      const std::string& answer = item.answers[item.right];
+      const bool spaced = !answer.empty() && answer.front() == ' ';
+      examples += item.prompt + (spaced ? "" : " ") + answer + "\n\n";
+      continue;
+    }
+    item.prompt = examples + item.prompt;
     out.push_back(std::move(item));
   }
   if (out.empty())
-    return Error{"bad-file", "There are no tasks in the file", path};
+    return Error{"bad-file",
+                 seen == 0 ? std::string("There are no tasks in the file")
+                           : "All " + std::to_string(seen) + " tasks became examples",
+                 path};
   return out;
 }
 
-namespace {
-
-bool begins_with_answer(std::string_view text, std::string_view answer) {
-  const auto first = text.find_first_not_of(" \t\r\n");
-  text = first == std::string_view::npos ? std::string_view() : text.substr(first);
-  if (text.substr(0, answer.size()) != answer)
-    return false;
-  const char next = text.size() > answer.size() ? text[answer.size()] : ' ';
-  return !((next >= '0' && next <= '9') || (next >= 'a' && next <= 'z') ||
-           (next >= 'A' && next <= 'Z'));
-}
-
-} // namespace
-
-Result<std::vector<bool>> exact_match(Engine& engine, const std::vector<TaskItem>& items,
-                                      Feedback& feedback) {
-  const Tokenizer* tokenizer = engine.checkpoint().tokenizer.get();
-  if (!tokenizer)
-    return Error{"unsupported", "Tasks need a tokenizer: " + engine.checkpoint().tokenizer_problem,
-                 engine.checkpoint().path.string()};
+Result<std::vector<ItemScore>> run_tasks(Engine& engine, const TaskKind& kind,
+                                         const std::vector<TaskItem>& items,
+                                         const TaskOptions& options, Feedback& feedback) {
+  const Checkpoint& model = engine.checkpoint();
+  if (!model.tokenizer)
+    return Error{"unsupported", "Tasks need a tokenizer: " + model.tokenizer_problem,
+                 model.path.string()};
   feedback.done = 0;
   feedback.total = items.size();
-  std::vector<bool> out;
+  std::vector<ItemScore> out;
   for (const TaskItem& item : items) {
-    GenerateOptions options;
-    options.prompt = tokenizer->encode(item.prompt, {true, false});
-    // Room for another spelling of the answer in tokens and for what follows it.
-    options.max_new = std::int64_t(tokenizer->encode(item.answer, {false, false}).size()) + 4;
-    TRY_ASSIGN(const GenerateResult result, generate(engine, options, feedback));
-    out.push_back(begins_with_answer(tokenizer->decode(result.tokens), item.answer));
+    if (feedback.stopped())
+      return cancelled_error();
+    TRY_ASSIGN(ItemScore score, kind.score(engine, item, options, feedback));
+    out.push_back(std::move(score));
     feedback.advance(1);
   }
   return out;
 }
 
-Interval wilson_interval(std::int64_t right, std::int64_t n) {
-  if (n <= 0)
-    return {0, 1};
-  const double z = 1.959963984540054, count = double(n), p = double(right) / count;
-  const double middle = p + z * z / (2 * count), scale = 1 + z * z / count;
-  const double spread = z * std::sqrt(p * (1 - p) / count + z * z / (4 * count * count));
-  return {std::max(0.0, (middle - spread) / scale), std::min(1.0, (middle + spread) / scale)};
+TaskFigure figure_of(const TaskKind& kind, const std::vector<ItemScore>& scores) {
+  std::vector<const ItemScore*> picked;
+  for (const ItemScore& score : scores)
+    picked.push_back(&score);
+  TaskFigure out{total_of(kind, picked), {}};
+  if (kind.right_or_wrong) {
+    const auto right = right_ones(scores);
+    out.interval =
+        wilson_interval(std::count(right.begin(), right.end(), true), std::int64_t(right.size()));
+    return out;
+  }
+  out.interval = bootstrap_interval(scores.size(), [&](const std::vector<std::size_t>& items) {
+    for (std::size_t i = 0; i < items.size(); ++i)
+      picked[i] = &scores[items[i]];
+    return total_of(kind, picked);
+  });
+  return out;
 }
 
-double paired_p(const std::vector<bool>& a, const std::vector<bool>& b) {
-  std::int64_t only_a = 0, only_b = 0;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    only_a += a[i] && !b[i];
-    only_b += b[i] && !a[i];
-  }
-  const std::int64_t n = only_a + only_b, fewer = std::min(only_a, only_b);
-  double sum = 0; // of binomial(n, k) / 2^n for k up to the smaller count
-  for (std::int64_t k = 0; k <= fewer; ++k)
-    sum += std::exp(std::lgamma(double(n) + 1) - std::lgamma(double(k) + 1) -
-                    std::lgamma(double(n - k) + 1) - double(n) * std::log(2.0));
-  return std::min(1.0, 2 * sum);
+double paired_p(const TaskKind& kind, const std::vector<ItemScore>& a,
+                const std::vector<ItemScore>& b) {
+  if (kind.right_or_wrong)
+    return mcnemar_p(right_ones(a), right_ones(b));
+  std::vector<const ItemScore*> left(a.size()), right(a.size());
+  return randomization_p(a.size(), [&](const std::vector<bool>& swapped) {
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      left[i] = swapped[i] ? &b[i] : &a[i];
+      right[i] = swapped[i] ? &a[i] : &b[i];
+    }
+    return total_of(kind, left) - total_of(kind, right);
+  });
 }
 
 } // namespace bitlathe
