@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Perplexity and comparison: against slow sums over made-up logits, and on the demo model against
 // figures of the independent reference (tests/reference/evaluate.py).
+#include "core/eval/breakdown.h"
 #include "core/eval/eval.h"
 #include "core/methods/method.h"
 #include "core/text/tokenizer.h"
@@ -8,7 +9,9 @@
 
 #include <algorithm>
 #include <fstream>
+#include <numeric>
 #include <QTest>
+#include <set>
 
 using namespace bitlathe;
 using Ids = std::vector<std::int32_t>;
@@ -259,8 +262,16 @@ class TestEval : public QObject {
         make_eval_text(reference.checkpoint(),
                        "the quick brown fox jumps over the lazy dog, twice, and sleeps", 12, 0);
     QVERIFY(text.ok());
-    std::vector<double> kl, nll, other_nll;
-    int same = 0;
+    std::vector<double> kl, nll, other_nll, reverse, drift;
+    std::map<std::size_t, std::vector<double>> by_place;
+    int same = 0, shared = 0;
+    const auto best5 = [](const std::vector<double>& of) {
+      std::vector<std::size_t> order(of.size());
+      std::iota(order.begin(), order.end(), std::size_t(0));
+      std::stable_sort(order.begin(), order.end(),
+                       [&](std::size_t a, std::size_t b) { return of[a] > of[b]; });
+      return std::set<std::size_t>(order.begin(), order.begin() + 5);
+    };
     for (const Ids& window : windows(*text, 1))
       for (std::size_t i = 7; i < 12; ++i) {
         const auto p = softmax(reference.logits(std::span(window).first(i)));
@@ -269,6 +280,14 @@ class TestEval : public QObject {
         for (std::size_t k = 0; k < p.size(); ++k)
           sum += p[k] * std::log(p[k] / q[k]);
         kl.push_back(sum);
+        by_place[i].push_back(sum);
+        double back = 0;
+        for (std::size_t k = 0; k < p.size(); ++k)
+          back += q[k] * std::log(q[k] / p[k]);
+        reverse.push_back(back);
+        drift.push_back(q[std::size_t(window[i])] - p[std::size_t(window[i])]);
+        for (const auto id : best5(p))
+          shared += best5(q).count(id) > 0;
         nll.push_back(-std::log(p[std::size_t(window[i])]));
         other_nll.push_back(-std::log(q[std::size_t(window[i])]));
         same += std::max_element(p.begin(), p.end()) - p.begin() ==
@@ -297,6 +316,38 @@ class TestEval : public QObject {
     QVERIFY(near(got->reference_perplexity, std::exp(mean_nll), 1e-9));
     QVERIFY(near(m.ppl_ratio, std::exp(difference), 1e-9));
     QCOMPARE(m.top1_agreement, same / n);
+    double mean_reverse = 0, mean_drift = 0, drift_squares = 0;
+    for (std::size_t i = 0; i < kl.size(); ++i) {
+      mean_reverse += reverse[i] / n;
+      mean_drift += drift[i] / n;
+      drift_squares += drift[i] * drift[i] / n;
+    }
+    QVERIFY(near(m.kld_reverse_mean, mean_reverse, 1e-7));
+    QVERIFY(near(m.drift_mean, mean_drift, 1e-6));
+    QVERIFY(near(m.drift_rms, std::sqrt(drift_squares), 1e-6));
+    QVERIFY(near(m.top5_agreement, shared / (5 * n), 1e-12));
+    // Windows of 12 score positions 7 to 11, which are fewer than the parts.
+    QCOMPARE(m.by_position.size(), by_place.size());
+    auto part = m.by_position.begin();
+    for (const auto& [position, values] : by_place) {
+      QCOMPARE(part->name, std::to_string(position) + "-" + std::to_string(position));
+      QCOMPARE(part->tokens, std::int64_t(values.size()));
+      QVERIFY(near(part->kld_mean,
+                   std::accumulate(values.begin(), values.end(), 0.0) / double(values.size()),
+                   1e-7));
+      ++part;
+    }
+    QCOMPARE(m.worst.size(), std::min<std::size_t>(50, kl.size()));
+    QVERIFY(near(m.worst[0].kld, kl.back(), 1e-6)); // sorted above
+    QVERIFY(near(m.worst.back().kld, kl[kl.size() - m.worst.size()], 1e-6));
+    const WorstToken& worst = m.worst[0];
+    const Ids window = windows(*text, 1)[std::size_t(worst.window)];
+    const auto before = std::span(window).first(std::size_t(worst.position));
+    QCOMPARE(worst.token, window[std::size_t(worst.position)]);
+    QVERIFY(near(worst.reference_probability,
+                 softmax(reference.logits(before))[std::size_t(worst.token)], 1e-6));
+    QVERIFY(near(worst.candidate_probability,
+                 softmax(other.logits(before))[std::size_t(worst.token)], 1e-6));
     QVERIFY(m.ppl_ratio_stderr > 0 && m.kld_stderr > 0);
     QCOMPARE(m.window_kld.size(), got->reference_window_nll.size());
     QVERIFY(got->noise_floor > 0 && got->noise_floor < m.kld_mean);
@@ -310,6 +361,26 @@ class TestEval : public QObject {
     QCOMPARE(zero->models[0].ppl_ratio, 1.0);
     QCOMPARE(zero->models[0].top1_agreement, 1.0);
     QVERIFY(!zero->notes.empty()); // no noise floor
+  }
+
+  void tokens_have_classes() {
+    const auto demo = open_checkpoint(test::demo_model());
+    QVERIFY(demo.ok());
+    const Tokenizer& tokenizer = *(*demo)->tokenizer;
+    const auto classes = [&](const char* text) {
+      std::map<std::string, int> out;
+      for (const auto id : tokenizer.encode(text, {false, false}))
+        ++out[std::string(token_class(tokenizer, id))];
+      return out;
+    };
+    using Classes = std::map<std::string, int>;
+    QCOMPARE(classes(" the"), (Classes{{"word start", 1}}));
+    QCOMPARE(classes("."), (Classes{{"punctuation", 1}}));
+    QCOMPARE(classes("\n"), (Classes{{"white space", 1}}));
+    QVERIFY(classes(" 29, 30").count("number"));
+    QVERIFY(classes("unbelievably").count("inside a word"));
+    if (tokenizer.bos() >= 0)
+      QCOMPARE(std::string(token_class(tokenizer, tokenizer.bos())), std::string("special"));
   }
 
   void vocabularies_must_agree() {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // KL divergence of candidates from a reference, streamed window by window.
-#include "core/eval/windows.h"
+#include "core/eval/breakdown.h"
 #include "core/text/tokenizer.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace bitlathe {
@@ -69,10 +70,6 @@ Result<std::int64_t> shared_vocabulary(const Engine& reference, const Engine& ca
   return rows;
 }
 
-std::int64_t index_of_max(std::span<const float> x) {
-  return std::max_element(x.begin(), x.end()) - x.begin();
-}
-
 /// Linear interpolation between order statistics.
 double quantile(std::vector<double> values, double q) {
   if (values.empty())
@@ -87,32 +84,53 @@ double quantile(std::vector<double> values, double q) {
   return a + (b - a) * (at - double(low));
 }
 
-/// KL(p || q) of softmaxed logits, f64.
-double kl_divergence(std::span<const float> p, double p_norm, std::span<const float> q,
-                     double q_norm) {
-  double sum = 0;
+/// KL(p || q) and KL(q || p) of softmaxed logits, f64.
+std::pair<double, double> kl_divergences(std::span<const float> p, double p_norm,
+                                         std::span<const float> q, double q_norm) {
+  double forward = 0, reverse = 0;
   for (std::size_t i = 0; i < p.size(); ++i) {
-    const double log_p = double(p[i]) - p_norm;
-    if (log_p > -200) // smaller ones add less than any rounding (and -inf must not become NaN)
-      sum += std::exp(log_p) * (log_p - (double(q[i]) - q_norm));
+    const double log_p = double(p[i]) - p_norm, log_q = double(q[i]) - q_norm;
+    // Smaller ones add less than any rounding (and -inf must not become NaN).
+    if (log_p > -200)
+      forward += std::exp(log_p) * (log_p - log_q);
+    if (log_q > -200)
+      reverse += std::exp(log_q) * (log_q - log_p);
   }
-  return sum;
+  return {forward, reverse};
 }
 
-/// What two models say at one position.
-struct Score {
-  double nll = 0, kld = 0;
-  bool same_top = false;
-};
+/// The five likeliest tokens, the first of equal ones first.
+std::array<std::int32_t, 5> top5(std::span<const float> logits) {
+  std::array<std::int32_t, 5> out{};
+  std::size_t held = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (held == out.size() && !(logits[i] > logits[std::size_t(out.back())]))
+      continue;
+    std::size_t at = held < out.size() ? held++ : out.size() - 1;
+    for (; at > 0 && logits[i] > logits[std::size_t(out[at - 1])]; --at)
+      out[at] = out[at - 1];
+    out[at] = std::int32_t(i);
+  }
+  for (std::size_t i = held; i < out.size(); ++i)
+    out[i] = -std::int32_t(i) - 1; // fewer than five tokens
+  return out;
+}
+
+int shared_of(const std::array<std::int32_t, 5>& a, const std::array<std::int32_t, 5>& b) {
+  return int(std::count_if(a.begin(), a.end(), [&](std::int32_t id) {
+    return std::find(b.begin(), b.end(), id) != b.end();
+  }));
+}
 
 /// What accumulates for one candidate (or for the rounded reference).
 struct Pair {
   Engine* engine = nullptr;
   std::unique_ptr<Sequence> sequence;
   std::int64_t rows = 0; ///< leading logits compared
-  RunningMean nll, kld, difference, window_nll, window_kld;
+  RunningMean nll, kld, reverse_kld, difference, drift, window_nll, window_kld;
   std::vector<double> all_kld;
-  std::int64_t same_top = 0;
+  std::int64_t same_top = 0, shared_top5 = 0;
+  Breakdown breakdown;
   double seconds = 0;
 };
 
@@ -178,6 +196,7 @@ class Comparison {
     Pair pair;
     pair.engine = &engine;
     pair.rows = rows;
+    pair.breakdown = Breakdown(engine.checkpoint().tokenizer.get(), text_.context);
     TRY_ASSIGN(pair.sequence, engine.new_sequence(text_.context));
     pairs_.push_back(std::move(pair));
     return {};
@@ -227,8 +246,15 @@ class Comparison {
         const double p_norm = rows == vocab_ ? norm_[i] : log_sum_exp(p);
         const double q_norm = rows == stride ? own_norm : log_sum_exp(q);
         const std::int32_t target = ids[std::size_t(piece.first) + i + 1];
-        scores_[i] = {own_norm - double(all_q[std::size_t(target)]),
-                      kl_divergence(p, p_norm, q, q_norm), index_of_max(p) == index_of_max(q)};
+        const auto top_p = top5(p), top_q = top5(q);
+        const auto [forward, reverse] = kl_divergences(p, p_norm, q, q_norm);
+        scores_[i] = {.nll = own_norm - double(all_q[std::size_t(target)]),
+                      .kld = forward,
+                      .reverse_kld = reverse,
+                      .reference_nll = nll_[i],
+                      .shared_top5 = shared_of(top_p, top_q),
+                      .reference_top = top_p[0],
+                      .candidate_top = top_q[0]};
       }
     });
     for (std::int64_t i = 0; i < piece.count; ++i) {
@@ -237,11 +263,16 @@ class Comparison {
         return bad_logits(*pair.engine, window, piece.first + i);
       pair.nll.add(score.nll);
       pair.kld.add(score.kld);
-      pair.difference.add(score.nll - nll_[std::size_t(i)]);
+      pair.reverse_kld.add(score.reverse_kld);
+      pair.difference.add(score.nll - score.reference_nll);
+      pair.drift.add(std::exp(-score.nll) - std::exp(-score.reference_nll));
       pair.window_nll.add(score.nll);
       pair.window_kld.add(score.kld);
       pair.all_kld.push_back(score.kld);
-      pair.same_top += score.same_top;
+      pair.same_top += score.reference_top == score.candidate_top;
+      pair.shared_top5 += score.shared_top5;
+      const std::int64_t position = piece.first + i + 1;
+      pair.breakdown.add(window, position, ids[std::size_t(position)], score);
     }
     pair.seconds += seconds_now() - start;
     return {};
@@ -261,15 +292,24 @@ class Comparison {
       model.ppl_ratio_stderr = model.ppl_ratio * pair.difference.standard_error();
       model.kld_mean = pair.kld.mean();
       model.kld_stderr = pair.kld.standard_error();
+      model.kld_reverse_mean = pair.reverse_kld.mean();
+      model.kld_reverse_stderr = pair.reverse_kld.standard_error();
       model.tokens = pair.kld.count;
+      model.top5_agreement = double(pair.shared_top5) / double(5 * pair.kld.count);
+      model.drift_mean = pair.drift.mean();
+      model.drift_rms = std::sqrt(pair.drift.sum2 / double(pair.drift.count));
       model.top1_agreement = double(pair.same_top) / double(pair.kld.count);
       model.seconds = pair.seconds;
       model.window_nll.push_back(pair.window_nll.mean());
       model.window_kld.push_back(pair.window_kld.mean());
       if (with_quantiles) {
         model.kld_median = quantile(pair.all_kld, 0.5);
+        model.kld_p90 = quantile(pair.all_kld, 0.9);
         model.kld_p99 = quantile(pair.all_kld, 0.99);
         model.kld_max = *std::max_element(pair.all_kld.begin(), pair.all_kld.end());
+        model.by_position = pair.breakdown.by_position();
+        model.by_class = pair.breakdown.by_class();
+        model.worst = pair.breakdown.worst();
       }
     }
     if (with_floor_)

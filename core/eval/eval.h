@@ -28,11 +28,32 @@ Result<PerplexityResult>
 perplexity(Engine& engine, const EvalText& text, Feedback& feedback,
            const std::function<void(const PerplexityResult&)>& on_window = {});
 
+/// Mean divergence of a part of the scored tokens.
+struct PartFigures {
+  std::string name; ///< "word start", "256-287"
+  std::int64_t tokens = 0;
+  double kld_mean = 0, kld_stderr = 0;
+  double nll_difference = 0; ///< mean; what the candidate loses per token
+};
+/// A token at which the candidate is far from the reference.
+struct WorstToken {
+  std::int64_t window = 0, position = 0; ///< of the token within the window
+  std::int32_t token = 0, reference_top = 0, candidate_top = 0;
+  double kld = 0, reference_probability = 0, candidate_probability = 0; ///< of the token
+};
+
 struct CompareResult {
   std::string path;
   std::uint64_t bytes = 0;
   double perplexity = 0, perplexity_stderr = 0, reference_perplexity = 0, ppl_ratio = 0;
   double kld_mean = 0, kld_stderr = 0, kld_median = 0, kld_p99 = 0, kld_max = 0, top1_agreement = 0;
+  double kld_p90 = 0;
+  double kld_reverse_mean = 0, kld_reverse_stderr = 0; ///< KL(candidate || REF)
+  double top5_agreement = 0; ///< mean share of REF's five likeliest that are the candidate's too
+  double drift_mean = 0, drift_rms = 0; ///< candidate's probability of the text's token less REF's
+  std::vector<PartFigures> by_position; ///< eighths of the scored part of a window
+  std::vector<PartFigures> by_class;    ///< kinds of tokens, those that occur
+  std::vector<WorstToken> worst;        ///< at most 50, largest KL first
   double ppl_ratio_stderr = 0; ///< paired: ratio * standard error of the mean nll difference
   std::int64_t tokens = 0;
   double seconds = 0;

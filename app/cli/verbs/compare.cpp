@@ -1,15 +1,59 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/eval_options.h"
 #include "app/cli/steps.h"
+#include "core/text/tokenizer.h"
 
 #include <algorithm>
+#include <array>
 #include <ostream>
 
 namespace bitlathe {
 
 namespace {
 
+OrderedJson parts_json(const std::vector<PartFigures>& parts) {
+  OrderedJson out = OrderedJson::array();
+  for (const PartFigures& part : parts)
+    out.push_back({{"name", part.name},
+                   {"tokens", part.tokens},
+                   {"kld_mean", json_number(part.kld_mean)},
+                   {"kld_stderr", json_number(part.kld_stderr)},
+                   {"nll_difference", json_number(part.nll_difference)}});
+  return out;
+}
+
+/// The tokens where a candidate is farthest off, with the text before them.
+OrderedJson worst_json(const CompareResult& model, const Tokenizer* tokenizer, const EvalText& text,
+                       std::int64_t most) {
+  constexpr std::int64_t shown_before = 24;
+  OrderedJson out = OrderedJson::array();
+  for (const WorstToken& worst : model.worst) {
+    if (std::int64_t(out.size()) == most)
+      break;
+    OrderedJson entry{{"window", worst.window},
+                      {"position", worst.position},
+                      {"kld", json_number(worst.kld)},
+                      {"id", worst.token},
+                      {"reference_probability", json_number(worst.reference_probability)},
+                      {"probability", json_number(worst.candidate_probability)},
+                      {"reference_top", worst.reference_top},
+                      {"top", worst.candidate_top}};
+    if (tokenizer) {
+      const auto end = worst.window * text.context + worst.position;
+      const auto begin = std::max(worst.window * text.context, end - shown_before);
+      const auto before = std::span(text.ids).subspan(std::size_t(begin), std::size_t(end - begin));
+      entry["before"] = tokenizer->decode(before);
+      entry["token"] = tokenizer->piece(worst.token);
+      entry["reference_top_token"] = tokenizer->piece(worst.reference_top);
+      entry["top_token"] = tokenizer->piece(worst.candidate_top);
+    }
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
 Result<OrderedJson> run(Invocation& invocation) {
+  TRY_ASSIGN(const std::int64_t most_worst, invocation.integer("worst", 10, 0));
   TRY_ASSIGN(const auto reference, open_model(invocation.arguments[0]));
   std::vector<std::shared_ptr<const Checkpoint>> models;
   for (std::size_t i = 1; i < invocation.arguments.size(); ++i) {
@@ -44,21 +88,31 @@ Result<OrderedJson> run(Invocation& invocation) {
   json["models"] = OrderedJson::array();
   for (std::size_t i = 0; i < report.models.size(); ++i) {
     const CompareResult& m = report.models[i];
-    json["models"].push_back({{"path", invocation.arguments[i + 1]},
-                              {"bytes", m.bytes},
-                              {"perplexity", json_number(m.perplexity)},
-                              {"stderr", json_number(m.perplexity_stderr)},
-                              {"ppl_ratio", json_number(m.ppl_ratio)},
-                              {"ppl_ratio_stderr", json_number(m.ppl_ratio_stderr)},
-                              {"kld_mean", json_number(m.kld_mean)},
-                              {"kld_stderr", json_number(m.kld_stderr)},
-                              {"kld_median", json_number(m.kld_median)},
-                              {"kld_p99", json_number(m.kld_p99)},
-                              {"kld_max", json_number(m.kld_max)},
-                              {"top1_agreement", json_number(m.top1_agreement)},
-                              {"tokens", m.tokens},
-                              {"seconds", m.seconds},
-                              {"notes", m.notes}});
+    json["models"].push_back(
+        {{"path", invocation.arguments[i + 1]},
+         {"bytes", m.bytes},
+         {"perplexity", json_number(m.perplexity)},
+         {"stderr", json_number(m.perplexity_stderr)},
+         {"ppl_ratio", json_number(m.ppl_ratio)},
+         {"ppl_ratio_stderr", json_number(m.ppl_ratio_stderr)},
+         {"kld_mean", json_number(m.kld_mean)},
+         {"kld_stderr", json_number(m.kld_stderr)},
+         {"kld_median", json_number(m.kld_median)},
+         {"kld_p90", json_number(m.kld_p90)},
+         {"kld_p99", json_number(m.kld_p99)},
+         {"kld_max", json_number(m.kld_max)},
+         {"kld_reverse_mean", json_number(m.kld_reverse_mean)},
+         {"kld_reverse_stderr", json_number(m.kld_reverse_stderr)},
+         {"top1_agreement", json_number(m.top1_agreement)},
+         {"top5_agreement", json_number(m.top5_agreement)},
+         {"probability_drift_mean", json_number(m.drift_mean)},
+         {"probability_drift_rms", json_number(m.drift_rms)},
+         {"by_position", parts_json(m.by_position)},
+         {"by_class", parts_json(m.by_class)},
+         {"worst", worst_json(m, reference->tokenizer.get(), text, most_worst)},
+         {"tokens", m.tokens},
+         {"seconds", m.seconds},
+         {"notes", m.notes}});
     OrderedJson& entry = json["models"].back();
     for (const std::string& note :
          overlap_notes(invocation.arguments[i + 1], given, invocation.arguments[i + 1])) {
@@ -77,10 +131,36 @@ Result<OrderedJson> run(Invocation& invocation) {
   return json;
 }
 
+std::string number(const OrderedJson& value, int digits = 4) {
+  return value.is_number() ? show_number(value.get<double>(), digits) : std::string("-");
+}
+
+/// A text in one line, in quotes.
+std::string quoted(const OrderedJson& value) {
+  return value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+}
+
+void show_where(const OrderedJson& model, std::ostream& out) {
+  TextTable kinds({"TOKENS", "COUNT", "KL MEAN", "NLL LOST"});
+  for (const char* list : {"by_class", "by_position"})
+    for (const auto& part : model[list])
+      kinds.add({(std::string_view(list) == "by_position" ? "position " : "") +
+                     part["name"].get<std::string>(),
+                 std::to_string(part["tokens"].get<std::int64_t>()),
+                 number(part["kld_mean"]) + " +/- " + number(part["kld_stderr"], 2),
+                 number(part["nll_difference"])});
+  kinds.print(out);
+  if (model["worst"].empty() || !model["worst"][0].contains("token"))
+    return;
+  TextTable worst({"WORST TOKENS", "KL", "P REFERENCE", "P HERE", "LIKELIEST", "HERE"});
+  for (const auto& token : model["worst"])
+    worst.add({quoted(token["token"]), number(token["kld"], 3),
+               number(token["reference_probability"], 3), number(token["probability"], 3),
+               quoted(token["reference_top_token"]), quoted(token["top_token"])});
+  worst.print(out);
+}
+
 void show(const OrderedJson& json, std::ostream& out) {
-  const auto number = [](const OrderedJson& value, int digits = 4) {
-    return value.is_number() ? show_number(value.get<double>(), digits) : std::string("-");
-  };
   TextTable table({"MODEL", "SIZE", "PERPLEXITY", "RATIO", "KL MEAN", "KL P99", "SAME TOP TOKEN"});
   const auto& reference = json["reference"];
   table.add({reference["path"].get<std::string>(),
@@ -99,6 +179,8 @@ void show(const OrderedJson& json, std::ostream& out) {
       indistinct += (indistinct.empty() ? "" : ", ") + m["path"].get<std::string>();
   }
   table.print(out);
+  if (json["models"].size() == 1)
+    show_where(json["models"][0], out);
   out << "noise floor (the reference with its weights rounded): KL " << number(json["noise_floor"])
       << '\n';
   if (!indistinct.empty())
@@ -106,6 +188,14 @@ void show(const OrderedJson& json, std::ostream& out) {
   for (const auto& note : json["notes"])
     out << "note: " << note.get<std::string>() << '\n';
 }
+
+constexpr auto compare_options = [] {
+  std::array<VerbOption, std::size(eval_options) + 1> out;
+  std::copy(std::begin(eval_options), std::end(eval_options), out.begin());
+  out.back() = {"worst", "N",
+                "Tokens listed where a candidate is farthest off (default 10, most 50)."};
+  return out;
+}();
 
 } // namespace
 
@@ -115,7 +205,7 @@ const Verb verb_compare{"compare",
                         "KL divergence, perplexity and agreement against a reference.",
                         2,
                         64,
-                        eval_options,
+                        compare_options,
                         run,
                         show};
 
