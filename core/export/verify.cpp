@@ -267,6 +267,9 @@ Result<void> check_against(const Checkpoint& model, const Checkpoint& against, C
 
 Result<VerifyReport> verify_checkpoint(const fs::path& path, const Checkpoint* against,
                                        Compute& compute, Feedback& feedback) {
+  for (const Exporter* exporter : all_exporters())
+    if (exporter->verify && exporter->recognises(path))
+      return exporter->verify(path, against, feedback);
   VerifyReport report;
   const auto opened = open_checkpoint(path);
   if (!opened && opened.error().code == "not-found" && opened.error().where == path.string())

@@ -2,6 +2,7 @@
 #include "core/export/onnx/decoder.h"
 
 #include "core/export/onnx/linear.h"
+#include "core/export/onnx/nodes.h"
 #include "core/export/onnx/rotary.h"
 
 #include <cmath>
@@ -15,18 +16,6 @@ using Value = OnnxGraph::Value;
 using List = std::vector<std::int64_t>;
 
 constexpr std::int64_t last = -1;
-
-/// "model.layers.3.mlp.up_proj" -> "/model/layers.3/mlp/up_proj", as PyTorch's exporter names
-/// nodes.
-std::string scope_of(const std::string& module) {
-  std::string out = "/";
-  for (std::size_t i = 0; i < module.size(); ++i) {
-    const bool before_number =
-        i + 1 < module.size() && module[i + 1] >= '0' && module[i + 1] <= '9';
-    out += module[i] == '.' && !before_number ? '/' : module[i];
-  }
-  return out;
-}
 
 class DecoderGraph {
  public:
@@ -67,7 +56,7 @@ class DecoderGraph {
                      (layer < 0 ? std::string() : " of layer " + std::to_string(layer)),
                  model_.path.string()};
   }
-  void enter(const Module& module) { graph_.enter(scope_of(module.hf_name())); }
+  void enter(const Module& module) { graph_.enter(onnx_scope(module.hf_name())); }
 
   Value times(const Value& a, float factor) {
     return graph_.add("Mul", {a, graph_.constant(factor)});
@@ -230,7 +219,7 @@ class DecoderGraph {
     heads.q = norm_heads(layer, "q_norm", heads.q, spec_.heads);
     heads.k = norm_heads(layer, "k_norm", heads.k, spec_.kv_heads);
     TRY_ASSIGN(const Module* output, part(layer, "o"));
-    const std::string scope = scope_of(output->hf_name());
+    const std::string scope = onnx_scope(output->hf_name());
     graph_.enter(scope.substr(0, scope.rfind('/')));
     const List heads_first{0, 2, 1, 3};
     const auto turned = [&](const Value& value) {
@@ -290,7 +279,7 @@ class DecoderGraph {
 
   Result<Value> feed(int layer, const Value& x) {
     TRY_ASSIGN(const Module* down, part(layer, "down"));
-    const std::string scope = scope_of(down->hf_name());
+    const std::string scope = onnx_scope(down->hf_name());
     const std::string around = scope.substr(0, scope.rfind('/'));
     Value gate, up;
     if (find(layer, "gate_up")) {
@@ -315,7 +304,7 @@ class DecoderGraph {
 
   Result<Value> add_layer(int layer, const Value& x) {
     TRY_ASSIGN(const Module* norm, part(layer, "attention_norm"));
-    const std::string scope = scope_of(norm->hf_name());
+    const std::string scope = onnx_scope(norm->hf_name());
     const std::string around = scope.substr(0, scope.rfind('/'));
     const Value before = normalized(*norm, x);
     TRY_ASSIGN(const Value attention, attend(layer, before));

@@ -119,8 +119,8 @@ Result<void> write_text(OutputFile& file, const std::string& text) {
 
 using Weights = std::shared_ptr<const std::vector<OnnxWeight>>;
 
-OnnxFile model_file(const OnnxGraph& graph, const std::string& about, const Weights& weights,
-                    const std::vector<const Place*>& places) {
+FileToWrite model_file(const OnnxGraph& graph, const std::string& about, const Weights& weights,
+                       const std::vector<const Place*>& places) {
   auto entries = std::make_shared<std::vector<Entry>>();
   const std::string nodes = graph.proto().SerializeAsString();
   std::uint64_t size = nodes.size();
@@ -143,7 +143,7 @@ OnnxFile model_file(const OnnxGraph& graph, const std::string& about, const Weig
 
 } // namespace
 
-std::vector<OnnxFile> onnx_files(OnnxGraph graph, const OnnxAbout& about, std::uint64_t limit) {
+std::vector<FileToWrite> onnx_files(OnnxGraph graph, const OnnxAbout& about, std::uint64_t limit) {
   const std::string head = about_model(graph, about);
   const Weights weights = std::make_shared<std::vector<OnnxWeight>>(graph.take_weights());
   std::vector<const Place*> places(weights->size(), nullptr);
@@ -169,7 +169,7 @@ std::vector<OnnxFile> onnx_files(OnnxGraph graph, const OnnxAbout& about, std::u
     file.parts.emplace_back(where[i].offset, i);
     file.size = where[i].offset + bytes;
   }
-  std::vector<OnnxFile> out;
+  std::vector<FileToWrite> out;
   for (std::size_t i = 0; i < data.size(); ++i)
     out.push_back({data_file_name(i), data[i].size,
                    [parts = std::move(data[i].parts), weights](OutputFile& file) -> Result<void> {

@@ -11,14 +11,8 @@ struct OnnxAbout {
   std::string name, scheme;
 };
 
-struct OnnxFile {
-  fs::path name;
-  std::uint64_t bytes = 0;
-  std::function<Result<void>(OutputFile&)> write;
-};
-
 /// One file while it stays below `limit` and below what protobuf can read (2 GiB); else weights of
 /// 1 KiB and more go to files of at most `limit` bytes each, which come first in the list.
-std::vector<OnnxFile> onnx_files(OnnxGraph graph, const OnnxAbout& about, std::uint64_t limit);
+std::vector<FileToWrite> onnx_files(OnnxGraph graph, const OnnxAbout& about, std::uint64_t limit);
 
 } // namespace bitlathe
