@@ -119,10 +119,17 @@ class DecoderGraph {
   }
 
   Value product(const Module& module, const Value& x) {
+    OnnxLinear linear{module.weight, module.hf_name(), false, module.activations,
+                      &module.activation_scale};
+    if (module.activations == "int8-token-dynamic") {
+      if (grid_ends_.empty()) {
+        graph_.enter("/grid");
+        grid_ends_ = add_onnx_grid_ends(graph_, inputs_.ids);
+      }
+      linear.grid_ends = grid_ends_;
+    }
     enter(module);
-    Value y = add_onnx_linear(
-        graph_,
-        {module.weight, module.hf_name(), false, module.activations, &module.activation_scale}, x);
+    Value y = add_onnx_linear(graph_, linear, x);
     if (module.bias.rows > 0)
       y = graph_.add("Add", {y, add_onnx_vector(graph_, module.hf_name() + ".bias", module.bias)});
     return y;
@@ -331,6 +338,7 @@ class DecoderGraph {
   OnnxInputs inputs_;
   OnnxMasks masks_;
   OnnxRotation rotation_, local_rotation_;
+  Value grid_ends_; ///< once for all linears
 };
 
 } // namespace

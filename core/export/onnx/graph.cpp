@@ -94,6 +94,10 @@ OnnxGraph::Value OnnxGraph::constants(const std::vector<std::int64_t>& values) {
   return store_constant(onnx::TensorProto::INT64, {std::int64_t(values.size())}, values.data(),
                         values.size() * sizeof(std::int64_t));
 }
+OnnxGraph::Value OnnxGraph::constants(const std::vector<float>& values) {
+  return store_constant(onnx::TensorProto::FLOAT, {std::int64_t(values.size())}, values.data(),
+                        values.size() * sizeof(float));
+}
 OnnxGraph::Value OnnxGraph::constants(const std::vector<double>& values) {
   return store_constant(onnx::TensorProto::DOUBLE, {std::int64_t(values.size())}, values.data(),
                         values.size() * sizeof(double));

@@ -50,6 +50,7 @@ class OnnxGraph {
   Value constant(float value);
   Value constant(double value);
   Value constants(const std::vector<std::int64_t>& values); ///< one dimension
+  Value constants(const std::vector<float>& values);
   Value constants(const std::vector<double>& values);
   Value constant_byte(std::uint8_t value, bool is_signed = false);
   /// Stored once however often it is asked for.

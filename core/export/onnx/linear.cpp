@@ -112,16 +112,26 @@ Value add_block_table(OnnxGraph& graph, const std::string& stem, const QTensor& 
   return padded == weight.cols ? values : first_ones(graph, values, weight.cols);
 }
 
-/// Weights and inputs are integers: one scale of the inputs for all of a call.
+/// Weights and inputs are integers. DynamicQuantizeLinear has one scale for all that it is given,
+/// so that one loud token would cost all others their precision: tokens are brought to the same
+/// loudness before and back afterwards. With the two ends of the grid of int8 beside them, what
+/// comes out are the codes of int8-token-dynamic plus 128.
 Value multiply_dynamic(OnnxGraph& graph, const OnnxLinear& linear, const Value& x) {
   const std::string name = linear.stem + ".MatMul.weight";
   const Value codes = graph.weight(onnx_codes_transposed(name + "_quantized", linear.weight));
   const Value scale = graph.weight(onnx_row_scales(name + "_scale", linear.weight));
   const Value zero = graph.weight(onnx_row_zeros(name + "_zero_point", linear.weight));
-  const auto input = graph.add_many("DynamicQuantizeLinear", {x}, {}, 3);
-  const Value sum = graph.add("MatMulInteger", {input[0], codes, input[2], zero});
+  const Value loudness =
+      graph.add("ReduceMax", {graph.add("Abs", {x})}, {{"axes", std::vector<std::int64_t>{-1}}});
+  const Value token = graph.add("Max", {loudness, graph.constant(1e-30f)});
+  const Value with_ends = graph.add("Concat", {graph.add("Div", {x, token}), linear.grid_ends},
+                                    {{"axis", std::int64_t(-1)}});
+  const auto input = graph.add_many("DynamicQuantizeLinear", {with_ends}, {}, 3);
+  const Value inputs = first_ones(graph, input[0], linear.weight.cols);
+  const Value sum = graph.add("MatMulInteger", {inputs, codes, input[2], zero});
   const Value scales = graph.add("Mul", {input[1], scale});
-  return graph.add("Mul", {graph.add("Cast", {sum}, {{"to", float_type}}), scales});
+  const Value y = graph.add("Mul", {graph.add("Cast", {sum}, {{"to", float_type}}), scales});
+  return graph.add("Mul", {y, token});
 }
 
 /// The inputs are rounded to a calibrated grid; runtimes fuse this to a product of integers.
@@ -217,6 +227,13 @@ std::string onnx_table_problem(const Scheme& scheme, bool reordered, std::int64_
     return integer_blocks_problem(scheme, rows, cols);
   return "Rows of a table can be taken from float or integer codes in order; nearest: "
          "int8-channel-sym";
+}
+
+OnnxGraph::Value add_onnx_grid_ends(OnnxGraph& graph, const Value& tokens) {
+  const Value shape = graph.add(
+      "Concat", {graph.add("Shape", {tokens}), graph.constants(std::vector<std::int64_t>{2})},
+      {{"axis", std::int64_t(0)}});
+  return graph.add("Expand", {graph.constants(std::vector<float>{-128.0f / 127.0f, 1.0f}), shape});
 }
 
 OnnxGraph::Value add_onnx_linear(OnnxGraph& graph, const OnnxLinear& linear, const Value& input) {

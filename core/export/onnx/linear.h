@@ -22,7 +22,10 @@ struct OnnxLinear {
   bool as_table = false; ///< the same tensors serve add_onnx_table: a head tied to the embedding
   std::string activations = "none";
   const float* activation_scale = nullptr; ///< of static activations
+  OnnxGraph::Value grid_ends = {};         ///< of dynamic ones
 };
+/// For every token of [B, S] the lowest and the highest number of int8 where 127 stands for 1.
+OnnxGraph::Value add_onnx_grid_ends(OnnxGraph& graph, const OnnxGraph::Value& tokens);
 /// x [.., in] -> [.., out], without a bias.
 OnnxGraph::Value add_onnx_linear(OnnxGraph& graph, const OnnxLinear& linear,
                                  const OnnxGraph::Value& x);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 namespace bitlathe {
 
@@ -287,9 +288,12 @@ Result<OnnxMatrix> of_product(const OnnxNodes& nodes, const onnx::NodeProto& nod
 /// Inputs that are gathered first stand in another order: the columns of the weight do too.
 Result<OnnxMatrix> in_column_order(const OnnxNodes& nodes, const onnx::NodeProto& node,
                                    OnnxMatrix matrix) {
+  // Behind what codes the inputs.
+  static const std::set<std::string> coding{
+      "DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "Slice", "Concat", "Div"};
   const auto* gather = node.input_size() > 0 ? nodes.maker(node.input(0)) : nullptr;
-  if (gather && gather->op_type() == "DynamicQuantizeLinear" && gather->input_size() > 0)
-    gather = nodes.maker(gather->input(0));
+  for (int steps = 0; steps < 8 && gather && coding.count(gather->op_type()); ++steps)
+    gather = gather->input_size() > 0 ? nodes.maker(gather->input(0)) : nullptr;
   const OnnxTensor* order =
       gather && gather->op_type() == "Gather" && whole_attribute(*gather, "axis", 0) == -1
           ? nodes.weight(*gather, 1)
