@@ -204,6 +204,8 @@ std::vector<VerifyCheck> check_onnx(const OnnxModel& model) {
   std::vector<VerifyCheck> out;
   out.push_back(check_versions(model.proto));
   GraphCheck graph;
+  if (model.proto.graph().name().empty())
+    graph.problems.add("the graph has no name");
   graph.graph(model.proto.graph(), {}, model.initializers, 0);
   out.push_back(
       graph.problems.check("graph", plural(graph.nodes, "node") + ", each after what it takes"));

@@ -145,6 +145,7 @@ FileToWrite model_file(const OnnxGraph& graph, const std::string& about, const W
 
 std::vector<FileToWrite> onnx_files(OnnxGraph graph, const OnnxAbout& about, std::uint64_t limit) {
   const std::string head = about_model(graph, about);
+  graph.proto().set_name(about.name.empty() ? "decoder" : about.name);
   const Weights weights = std::make_shared<std::vector<OnnxWeight>>(graph.take_weights());
   std::vector<const Place*> places(weights->size(), nullptr);
   if (auto whole = model_file(graph, head, weights, places);
