@@ -114,19 +114,17 @@ class Comparison {
       (found.error().code == "not-found" ? missing_ : wrong_).push_back(found.error().message);
       return {};
     }
-    if (found->inputs != module.activations && !(module.activations == "none" && !in_form(*found)))
+    const bool in_form = module.weight.scheme.quantized; // not the source of what was exported
+    if (in_form && found->inputs != module.activations)
       wrong_.push_back(module.name + " has inputs of the scheme " + found->inputs + " instead of " +
                        module.activations);
-    else if (module.activations == "int8-tensor-static" &&
+    else if (in_form && module.activations == "int8-tensor-static" &&
              found->input_scale != module.activation_scale)
       wrong_.push_back(module.name + ": the scale of its inputs is " +
                        number(double(found->input_scale)) + " instead of " +
                        number(double(module.activation_scale)));
     return judge(module.name, module.weight, *found);
   }
-
-  /// Whether the checkpoint compared with is in the form that was exported, not its source.
-  bool in_form(const OnnxMatrix&) const { return against_.quantized(); }
 
   Result<OnnxMatrix> matrix_of(const Module& module) const {
     const QTensor& weight = module.weight;
