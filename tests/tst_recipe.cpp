@@ -7,6 +7,8 @@
 
 #include <QTest>
 
+#include <algorithm>
+
 using namespace bitlathe;
 
 namespace {
@@ -287,7 +289,12 @@ class TestRecipe : public QObject {
     const auto refused = make_plan(model, Recipe{});
     QVERIFY(!refused);
     QVERIFY(refused.error().message.find("--requantize") != std::string::npos);
-    QVERIFY(make_plan(model, Recipe{}, true));
+    const auto plan = make_plan(model, Recipe{}, true);
+    QVERIFY(plan);
+    const auto& notes = plan->notes;
+    QVERIFY(std::any_of(notes.begin(), notes.end(), [](const std::string& note) {
+      return note.find("1 module was quantized already (1 in q8_0)") != std::string::npos;
+    }));
   }
 
   void mixQuantizesHeadAndEmbedding() {

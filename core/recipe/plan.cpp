@@ -250,6 +250,10 @@ class Planner {
               "); quantizing again adds its errors to the new ones. Use --requantize to do it all "
               "the same",
           module.name};
+    if (module.weight.scheme.quantized && !module.tied_to_embedding) {
+      ++again_[module.weight.scheme.id];
+      ++again_count_;
+    }
     planned.quantize = true;
     planned.method = wish.method;
     planned.params = wish.params;
@@ -315,6 +319,16 @@ class Planner {
           " modules: " + list +
           (names.size() > 4 ? " and " + std::to_string(names.size() - 4) + " more)" : ")"));
     }
+    if (again_count_ > 0) {
+      std::string schemes;
+      for (const auto& [scheme, count] : again_)
+        schemes += (schemes.empty() ? "" : ", ") + std::to_string(count) + " in " + scheme;
+      plan_.notes.push_back(
+          "Quantized again: " + std::to_string(again_count_) +
+          (again_count_ == 1 ? " module was" : " modules were") + " quantized already (" + schemes +
+          "). The new errors add to theirs, and the figures here compare with the "
+          "quantized source, not with the original model");
+    }
     if (simulated_)
       plan_.notes.push_back("Activations in " + std::string(simulated_->id) +
                             " are simulated: values are rounded as coding would, then multiplied "
@@ -366,6 +380,8 @@ class Planner {
   std::vector<std::int64_t> rule_hits_, exclude_hits_;
   std::map<std::string, std::vector<std::string>> float_inputs_; ///< modules by scheme and reason
   const ActivationScheme* simulated_ = nullptr;
+  std::map<std::string, std::int64_t> again_; ///< modules quantized already, by scheme
+  std::int64_t again_count_ = 0;
   Plan plan_;
 };
 
