@@ -95,17 +95,9 @@ struct Opened {
 };
 
 /// Beginnings of names of files whose reader is not there yet: skipped as long as they do not open.
-const std::vector<QString> unread{QStringLiteral("gptq-"),
-                                  QStringLiteral("awq-"),
-                                  QStringLiteral("bnb-"),
-                                  QStringLiteral("fp8-"),
-                                  QStringLiteral("mlx-"),
-                                  QStringLiteral("ct-f8-block"),
-                                  QStringLiteral("ct-mxfp4"),
-                                  QStringLiteral("ct-nvfp4"),
-                                  QStringLiteral("ct-naive"),
-                                  QStringLiteral("ct-order"),
-                                  QStringLiteral("ct-w8a8-static-asym")};
+const std::vector<QString> unread{QStringLiteral("gptq-"), QStringLiteral("awq-"),
+                                  QStringLiteral("bnb-"), QStringLiteral("fp8-"),
+                                  QStringLiteral("mlx-")};
 bool not_read_yet(const QString& name) {
   return std::any_of(unread.begin(), unread.end(),
                      [&](const QString& prefix) { return name.startsWith(prefix); });

@@ -69,7 +69,10 @@ Result<void> input_scales(const Checkpoint& checkpoint, const Plan& plan,
     const Module& module = checkpoint.modules[i];
     const Range range = ranges[input_key(module)];
     const float absmax = std::max(std::fabs(range.lo), std::fabs(range.hi));
-    out.inputs[module.name] = activation_scale(absmax, scheme->largest);
+    float scale = activation_scale(absmax, scheme->largest);
+    if (scheme->stored_inverse)
+      scale = 1.0f / (1.0f / scale);
+    out.inputs[module.name] = scale;
     if (absmax == 0)
       out.notes[module.name] = "its inputs were all zero in the calibration; the scale is 1";
     else if (absmax / scheme->largest < std::numeric_limits<float>::min())

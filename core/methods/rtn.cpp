@@ -140,7 +140,7 @@ Result<MethodOutput> quantize(const MethodInput& input) {
     return round_ternary(input, dither);
   if (family == "int")
     return quantize_int(input, dither);
-  TRY_ASSIGN(MethodOutput output, quantize_blocks(input));
+  TRY_ASSIGN(MethodOutput output, family == "nvfp4" ? round_nvfp4(input) : quantize_blocks(input));
   if (stochastic)
     output.notes.push_back(input.where + ": codes of " + input.scheme.id +
                            " follow the rule of their reference, not stochastic rounding");

@@ -4,6 +4,7 @@
 #include "core/methods/int_pack.h"
 #include "core/methods/observed_ranges.h"
 #include "core/methods/output.h"
+#include "kernels/base/parallel.h"
 #include "kernels/quant/float8.h"
 #include "kernels/quant/nf4.h"
 #include "kernels/quant/stored_scale.h"
@@ -95,6 +96,51 @@ Result<MethodOutput> round_ternary(const MethodInput& input, const Dither& dithe
                 scales[i]);
   TRY(quantize_ternary(w, group, scales, dither, output.tensor.owned_codes, &input.feedback));
   note_clamped(input, std::count(hit.begin(), hit.end(), 1), output);
+  return output;
+}
+
+/// NVFP4 in two levels: the weight's factor takes the largest magnitude to the largest code times
+/// the largest E4M3 scale; the blocks are the reference's for the weight over its factor.
+Result<MethodOutput> round_nvfp4(const MethodInput& input) {
+  const FloatView& w = input.weight;
+  Moments moments;
+  TRY_ASSIGN(moments, input.compute.moments(w, &input.feedback));
+  if (moments.nan + moments.inf > 0)
+    return Error{"bad-file",
+                 "The weight holds " + std::to_string(moments.nan) + " NaN and " +
+                     std::to_string(moments.inf) + " infinite values; it cannot be quantized",
+                 input.where};
+  MethodOutput output = empty_output(input);
+  note_observer(input, "whose scales follow the rule of its reference", output);
+  // Containers store the inverse. The factor is an inverse itself, so that none is lost by it.
+  constexpr float largest = 6.0f * 448.0f;
+  float inverse = 1.0f;
+  if (moments.absmax > 0)
+    inverse = std::min(largest / moments.absmax, std::ldexp(1.0f, 126));
+  const float factor = 1.0f / inverse;
+  store_float(FloatType::f32, output.tensor.owned_scales.data(), 0, factor);
+
+  // A row that ends within a block goes on with zeros.
+  const std::int64_t whole = (w.cols + 63) / 64 * 64;
+  const auto stride = std::size_t(whole / 64 * 36);
+  const std::int64_t piece = std::max<std::int64_t>(1, (4 << 20) / whole);
+  std::vector<float> values;
+  for (std::int64_t first = 0; first < w.rows; first += piece) {
+    const std::int64_t rows = std::min(piece, w.rows - first);
+    values.assign(std::size_t(rows * whole), 0.0f);
+    parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const std::byte* row = w.row(first + r);
+        for (std::int64_t c = 0; c < w.cols; ++c)
+          values[std::size_t(r * whole + c)] = load_float(w.type, row, c) * inverse;
+      }
+    });
+    const FloatView part{FloatType::f32, rows, whole, std::as_bytes(std::span(values))};
+    const auto blocks = std::span(output.tensor.owned_codes)
+                            .subspan(std::size_t(first) * stride, std::size_t(rows) * stride);
+    TRY(input.compute.quantize_blocks(part, "nvfp4", {}, blocks, &input.feedback));
+  }
+  output.tensor.own();
   return output;
 }
 

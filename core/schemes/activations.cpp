@@ -85,8 +85,10 @@ Result<void> multiply_mxfp4(const ActivationProduct& p) {
 }
 
 Result<void> multiply_nvfp4(const ActivationProduct& p) {
+  if (p.scale != 0)
+    count_clipped(p, p.scale * 6.0f * 464.0f); // up to there a block's scale rounds to 448
   return multiply_floats(p, [&](std::int64_t, const float* x, float* out) {
-    simulate_nvfp4(x, p.view.cols, out);
+    simulate_nvfp4(x, p.view.cols, out, p.scale);
     return 1.0f;
   });
 }
@@ -136,6 +138,10 @@ constexpr ActivationScheme table[] = {
      "E2M1 in blocks of 16 with E4M3 scales under a scale per token. Simulated: rounded, then "
      "multiplied as floats.",
      6, false, true, any_weight, multiply_nvfp4},
+    {"nvfp4-tensor-static", "NVFP4, calibrated (simulated)",
+     "E2M1 in blocks of 16 with E4M3 scales under one calibrated scale per input. Simulated: "
+     "rounded, then multiplied as floats.",
+     6 * 448, true, true, any_weight, multiply_nvfp4, true},
 };
 
 } // namespace

@@ -38,6 +38,8 @@ struct ActivationScheme {
   /// Why weights of a scheme cannot be multiplied with such activations; empty when they can.
   std::string (*declines)(const Scheme& weight);
   Result<void> (*multiply)(const ActivationProduct& product);
+  /// Containers store 1 / scale: calibrated scales are inverses themselves, so that none is lost.
+  bool stored_inverse = false;
 };
 
 std::span<const ActivationScheme> all_activation_schemes();

@@ -121,10 +121,10 @@ void simulate_mxfp4(const float* x, std::int64_t n, float* out) {
   }
 }
 
-void simulate_nvfp4(const float* x, std::int64_t n, float* out) {
+void simulate_nvfp4(const float* x, std::int64_t n, float* out, float given_scale) {
   constexpr std::int64_t block = 16;
   const float absmax = std::bit_cast<float>(largest_magnitude(x, n));
-  const float token_scale = activation_scale(absmax, 6.0f * 448.0f);
+  const float token_scale = given_scale > 0 ? given_scale : activation_scale(absmax, 6.0f * 448.0f);
   for (std::int64_t i = 0; i < n; i += block) {
     const std::int64_t count = std::min(block, n - i);
     const float largest = std::bit_cast<float>(largest_magnitude(x + i, count));

@@ -44,9 +44,9 @@ void code_e4m3(const float* x, std::int64_t n, float scale, float* out);
 /// Values as they come back from E2M1 with a scale per block of 32, a power of two: 2^(floor(log2
 /// absmax) - 2), exponents -127 .. 127 (OCP MX). n may end within a block. Finite values only.
 void simulate_mxfp4(const float* x, std::int64_t n, float* out);
-/// Values as they come back from E2M1 with an E4M3 scale per block of 16 on top of the token's own
-/// f32 scale, absmax / (6 * 448). Finite values only.
-void simulate_nvfp4(const float* x, std::int64_t n, float* out);
+/// Values as they come back from E2M1 with an E4M3 scale per block of 16 on top of an f32 scale:
+/// the given one, or (0) the token's own, absmax / (6 * 448). Finite values only.
+void simulate_nvfp4(const float* x, std::int64_t n, float* out, float given_scale = 0);
 
 /// Columns in which a value of x[m][cols] reaches the threshold, in order. NaN reaches nothing.
 std::vector<std::int32_t> outlier_columns(const float* x, std::int64_t m, std::int64_t cols,

@@ -12,11 +12,15 @@ namespace bitlathe {
 
 struct CompressedSettings {
   int bits = 0;
-  bool floats = false; ///< f8_e4m3
+  bool floats = false; ///< f8_e4m3 (8 bits) or E2M1 (4 bits)
   bool symmetric = true;
-  std::string strategy; ///< "tensor", "channel", "group"
+  std::string strategy; ///< "tensor", "channel", "group", "block", "tensor_group"
   std::int64_t group = 0;
+  std::int64_t block_rows = 0, block_cols = 0; ///< of strategy "block"
+  std::string format;                          ///< "pack-quantized", ...
+  bool ordered = false;                        ///< columns have groups of their own: actorder
   std::string activations = "none";
+  std::string float_inputs; ///< activation settings that are not run here: inputs stay floats
 };
 
 class CompressedConfig {

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hugging Face folders with compressed-tensors weights: packed integers stay mapped as they are;
-// signed int8 weights and zero points are brought into the project's form in memory.
+// Hugging Face folders with compressed-tensors weights: packed integers and 8-bit floats stay
+// mapped as they are; signed weights, zero points and 4-bit floats are brought into the project's
+// form in memory.
 #include "core/model/assemble.h"
-#include "core/model/readers/compressed_settings.h"
-#include "core/model/readers/quantized_folder.h"
-#include "kernels/base/parallel.h"
-#include "kernels/compute/compute.h"
+#include "core/model/readers/compressed_weights.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
-#include <map>
 #include <set>
 
 namespace bitlathe {
@@ -39,201 +35,6 @@ bool recognises(const fs::path& path) {
     return false;
   const auto config = read_json_file(path / "config.json");
   return config && config->is_object() && settings_of(*config);
-}
-
-struct Reading {
-  const CompressedConfig& config;
-  const std::string& where;
-  std::uint64_t copied = 0, repacked = 0;
-};
-
-/// Code `index` of a packed line whose words lie `stride` words apart. Before 2026, words held
-/// whole codes only (`padded`).
-std::uint8_t packed_code(const std::byte* line, std::int64_t index, int bits, std::int64_t stride,
-                         bool padded) {
-  const std::int64_t per_word = 32 / bits;
-  const std::int64_t bit = padded ? index / per_word * 32 + index % per_word * bits : index * bits;
-  std::uint32_t low = 0, high = 0;
-  std::memcpy(&low, line + bit / 32 * stride * 4, 4);
-  if (bit % 32 + bits > 32)
-    std::memcpy(&high, line + (bit / 32 + 1) * stride * 4, 4);
-  const auto both = std::uint64_t(high) << 32 | low;
-  return std::uint8_t(both >> (bit % 32) & ((1u << bits) - 1));
-}
-
-/// Whether `words` hold `count` codes densely (false), padded per word (true), or not at all.
-std::optional<bool> packing(std::int64_t words, std::int64_t count, int bits) {
-  if (words == (count * bits + 31) / 32)
-    return false;
-  const std::int64_t per_word = 32 / bits;
-  if (words == (count + per_word - 1) / per_word)
-    return true;
-  return std::nullopt;
-}
-
-Result<std::pair<std::int64_t, std::int64_t>>
-stored_shape(const StoredTensor& tensor, const std::string& module, const std::string& where) {
-  std::int64_t wide[2] = {};
-  std::int32_t narrow[2] = {};
-  if (tensor.dtype == "I64" && tensor.data.size() == 16) {
-    std::memcpy(wide, tensor.data.data(), 16);
-  } else if (tensor.dtype == "I32" && tensor.data.size() == 8) {
-    std::memcpy(narrow, tensor.data.data(), 8);
-    std::copy(narrow, narrow + 2, wide);
-  } else {
-    return bad_module(module, "its weight_shape is not a pair of whole numbers", where);
-  }
-  if (wide[0] < 1 || wide[1] < 1 || wide[0] > (1ll << 32) || wide[1] > (1ll << 32))
-    return bad_module(
-        module, "its weight_shape is " + std::to_string(wide[0]) + " x " + std::to_string(wide[1]),
-        where);
-  return std::pair(wide[0], wide[1]);
-}
-
-Result<void> read_codes(const std::string& module, const Parts& parts,
-                        const CompressedSettings& settings, Reading& reading, QTensor& out) {
-  const auto& where = reading.where;
-  const auto packed = parts.find("weight_packed");
-  if (packed == parts.end()) {
-    const auto& weight = *parts.at("weight");
-    if (settings.floats != (weight.dtype == "F8_E4M3"))
-      return bad_module(module, "its weight is stored as " + weight.dtype + ", unlike the settings",
-                        where);
-    if (settings.floats && weight.shape.size() == 2 && !weight.data.empty()) {
-      out.rows = weight.shape[0];
-      out.cols = weight.shape[1];
-      out.codes = weight.data;
-      return {};
-    }
-    if (settings.bits != 8 || weight.shape.size() != 2 || weight.data.empty())
-      return bad_module(module, "its int8 weight does not fit the settings", where);
-    out.rows = weight.shape[0];
-    out.cols = weight.shape[1];
-    // Signed bytes become unsigned codes with a bias of 128, in rows of whole words.
-    const auto stride = int_row_bytes(out.cols, 8);
-    out.owned_codes.resize(std::size_t(out.rows * stride));
-    parallel_for(out.rows, 64, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        const auto in = weight.data.subspan(std::size_t(row * out.cols), std::size_t(out.cols));
-        std::transform(in.begin(), in.end(), out.owned_codes.begin() + row * stride,
-                       [](std::byte b) { return b ^ std::byte(0x80); });
-      }
-    });
-    reading.copied += out.owned_codes.size();
-    return {};
-  }
-  if (settings.floats)
-    return bad_module(module, "it is packed, but its settings say f8", where);
-  const auto& tensor = *packed->second;
-  const auto shape = parts.find("weight_shape");
-  if (tensor.dtype != "I32" || tensor.shape.size() != 2)
-    return bad_module(module, "its weight_packed is not a matrix of I32", where);
-  if (shape == parts.end())
-    return bad_module(module, "weight_shape is missing", where);
-  TRY_ASSIGN(const auto size, stored_shape(*shape->second, module, where));
-  out.rows = size.first;
-  out.cols = size.second;
-  const auto padded = packing(tensor.shape[1], out.cols, settings.bits);
-  if (tensor.shape[0] != out.rows || !padded)
-    return bad_module(module,
-                      "its weight_packed [" + std::to_string(tensor.shape[0]) + ", " +
-                          std::to_string(tensor.shape[1]) + "] does not hold " +
-                          std::to_string(settings.bits) + "-bit codes of " +
-                          std::to_string(out.rows) + " x " + std::to_string(out.cols),
-                      where);
-  if (!*padded) {
-    out.codes = tensor.data;
-    return {};
-  }
-  const auto stride = int_row_bytes(out.cols, settings.bits);
-  out.owned_codes.resize(std::size_t(out.rows * stride));
-  parallel_for(out.rows, 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const auto* line = tensor.data.data() + row * tensor.shape[1] * 4;
-      auto* dense = reinterpret_cast<std::uint8_t*>(out.owned_codes.data()) + row * stride;
-      for (std::int64_t i = 0; i < out.cols; ++i) {
-        const auto code = unsigned(packed_code(line, i, settings.bits, 1, true));
-        const auto bit = i * settings.bits;
-        dense[bit / 8] = std::uint8_t(dense[bit / 8] | code << (bit % 8));
-        if (bit % 8 + settings.bits > 8)
-          dense[bit / 8 + 1] = std::uint8_t(dense[bit / 8 + 1] | code >> (8 - bit % 8));
-      }
-    }
-  });
-  reading.repacked += out.owned_codes.size();
-  return {};
-}
-
-Result<void> read_zeros(const std::string& module, const Parts& parts,
-                        const CompressedSettings& settings, std::int64_t grids,
-                        std::int64_t grid_rows, Reading& reading, QTensor& out) {
-  const auto it = parts.find("weight_zero_point");
-  const auto& where = reading.where;
-  if (settings.symmetric) {
-    if (it != parts.end())
-      return bad_module(module, "it is symmetric but has zero points", where);
-    return {};
-  }
-  if (it == parts.end())
-    return bad_module(module, "weight_zero_point is missing", where);
-  const auto& tensor = *it->second;
-  out.owned_zeros.resize(std::size_t(grids * grid_rows));
-  if (tensor.dtype == "I8" && tensor.data.size() == out.owned_zeros.size()) {
-    const auto bias = std::byte(1u << (settings.bits - 1));
-    std::transform(tensor.data.begin(), tensor.data.end(), out.owned_zeros.begin(),
-                   [&](std::byte b) { return std::byte(unsigned(b) + unsigned(bias)); });
-  } else {
-    const auto padded = tensor.shape.size() == 2 && tensor.shape[1] == grids
-                            ? packing(tensor.shape[0], grid_rows, settings.bits)
-                            : std::nullopt;
-    if (tensor.dtype != "I32" || !padded)
-      return bad_module(module, "its weight_zero_point does not fit its shape", where);
-    for (std::int64_t row = 0; row < grid_rows; ++row)
-      for (std::int64_t g = 0; g < grids; ++g)
-        out.owned_zeros[std::size_t(row * grids + g)] =
-            std::byte(packed_code(tensor.data.data() + g * 4, row, settings.bits, grids, *padded));
-  }
-  const unsigned top = (1u << settings.bits) - 1;
-  for (const auto zero : out.owned_zeros)
-    if (unsigned(zero) > top)
-      return bad_module(module, "a zero point is out of range", where);
-  out.zeros = out.owned_zeros;
-  reading.copied += out.owned_zeros.size();
-  return {};
-}
-
-/// One element of a float type.
-std::optional<float> single(const StoredTensor& tensor) {
-  for (const FloatType type : {FloatType::f32, FloatType::f16, FloatType::bf16})
-    if (tensor.dtype == (type == FloatType::f32   ? "F32"
-                         : type == FloatType::f16 ? "F16"
-                                                  : "BF16") &&
-        tensor.data.size() == float_size(type))
-      return load_float(type, tensor.data.data(), 0);
-  return std::nullopt;
-}
-
-/// The scale of static activations; 0 for others.
-Result<float> read_input_scale(const std::string& module, const Parts& parts,
-                               const CompressedSettings& settings, const std::string& where) {
-  const auto scale = parts.find("input_scale"), zero = parts.find("input_zero_point");
-  if (settings.activations.find("static") == std::string::npos) {
-    if (scale != parts.end() || zero != parts.end())
-      return bad_module(module, "it has an input_scale, but its activations are not static", where);
-    return 0.0f;
-  }
-  if (scale == parts.end())
-    return bad_module(module, "its activations are static, but input_scale is missing", where);
-  const auto value = single(*scale->second);
-  if (!value || !(*value > 0) || !std::isfinite(*value))
-    return bad_module(module, "its input_scale is not one number above 0", where);
-  if (zero != parts.end())
-    for (const std::byte b : zero->second->data)
-      if (b != std::byte(0))
-        return Error{"unsupported",
-                     module + ": its activations have a zero point, which this version cannot run",
-                     where};
-  return *value;
 }
 
 /// Whether a tensor may be the scale of keys or values.
@@ -270,7 +71,7 @@ Result<void> read_kv_scales(Checkpoint& checkpoint, const Json& scheme,
           ".qkv_proj." + s + "_scale", std::string(".kv_scale")})
       for (const StoredTensor& tensor : candidates)
         if (tensor.name == attention + tail) {
-          const auto value = single(tensor);
+          const auto value = single_float(tensor);
           if (!value || !(*value > 0) || !std::isfinite(*value))
             return Error{"bad-file", tensor.name + " is not one number above 0", where};
           used.insert(tensor.name);
@@ -303,55 +104,36 @@ Result<void> read_kv_scales(Checkpoint& checkpoint, const Json& scheme,
   return {};
 }
 
-Result<void> read_quantized(const std::string& name, const Parts& parts, Reading& reading,
-                            Module& module) {
-  const auto& where = reading.where;
-  const auto* settings = reading.config.find(name);
-  if (!settings)
-    return bad_module(name,
-                      reading.config.ignored(name)
-                          ? "it is on the ignore list, but stored quantized"
-                          : "no group of the quantization_config covers it",
-                      where);
-  if (parts.count("weight_g_idx"))
-    return Error{"unsupported", name + ": it has weight_g_idx, which this version cannot run",
-                 where};
-  if (parts.count("weight_packed") && parts.count("weight"))
-    return bad_module(name, "it is stored both packed and plain", where);
-  const auto scale = parts.find("weight_scale");
-  if (scale == parts.end())
-    return bad_module(name, "weight_scale is missing", where);
+/// A weight that needs settings to be understood.
+bool is_compressed(const Parts& parts) {
+  const auto weight = parts.find("weight");
+  return parts.count("weight_packed") > 0 ||
+         (weight != parts.end() &&
+          (weight->second->dtype == "I8" || weight->second->dtype == "F8_E4M3"));
+}
 
-  module.activations = settings->activations;
-  TRY_ASSIGN(module.activation_scale, read_input_scale(name, parts, *settings, where));
-  QTensor& out = module.weight;
-  TRY(read_codes(name, parts, *settings, reading, out));
-  if (!out.owned_codes.empty())
-    out.codes = out.owned_codes;
-  module.shape = matrix_shape(out);
+std::string modules_text(std::int64_t count) {
+  return std::to_string(count) + (count == 1 ? " module" : " modules");
+}
 
-  TRY_ASSIGN(const FloatType type, float_type_of(*scale->second, name, where));
-  const auto count = std::int64_t(scale->second->data.size() / float_size(type));
-  const std::int64_t group = settings->group > 0 ? settings->group : out.cols;
-  const std::int64_t groups = (out.cols + group - 1) / group;
-  const bool per_tensor = settings->strategy == "tensor" && count == 1 && out.rows > 1;
-  if (count != (per_tensor ? 1 : out.rows * groups))
-    return bad_module(name,
-                      "it has " + std::to_string(count) + " scales instead of " +
-                          std::to_string(out.rows * groups),
-                      where);
-  out.scales = scale->second->data;
-  std::string id = settings->floats ? "f8_e4m3" : "int" + std::to_string(settings->bits);
-  id += per_tensor ? "-tensor" : settings->group > 0 ? "-g" + std::to_string(group) : "-channel";
-  if (!settings->floats)
-    id += settings->symmetric ? "-sym" : "-asym";
-  id += type == FloatType::bf16 ? "-sbf16" : type == FloatType::f32 ? "-sf32" : "";
-  TRY_ASSIGN(out.scheme, parse_scheme(id));
-  TRY(read_zeros(name, parts, *settings, per_tensor ? 1 : groups, per_tensor ? 1 : out.rows,
-                 reading, out));
-  const auto codes = parts.find("weight_packed");
-  keep_alive(out, {codes == parts.end() ? parts.at("weight") : codes->second, scale->second});
-  return {};
+void add_notes(const CompressedReading& reading, std::vector<std::string>& notes) {
+  const auto bytes = [](std::uint64_t count) { return "(" + std::to_string(count) + " bytes)"; };
+  if (reading.copied > 0)
+    notes.push_back("Signed weights, zero points and reordered columns " + bytes(reading.copied) +
+                    " are held in memory, not mapped");
+  if (reading.repacked > 0)
+    notes.push_back("The codes are packed as before 2026; " + std::to_string(reading.repacked) +
+                    " bytes were packed densely in memory");
+  if (reading.blocks > 0)
+    notes.push_back("4-bit floats " + bytes(reading.blocks) +
+                    " are brought into blocks in memory, without a loss");
+  if (reading.widened > 0)
+    notes.push_back("The weights of " + modules_text(reading.widened) +
+                    " have no packed form here; their values are held as floats");
+  for (const auto& [settings, count] : reading.float_inputs)
+    notes.push_back("The inputs of " + modules_text(count) +
+                    " stay in floating point: the activation settings of the file (" + settings +
+                    ") cannot be run");
 }
 
 Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
@@ -363,17 +145,19 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   TRY_ASSIGN(const auto config, CompressedConfig::parse(*settings, where));
   TRY_ASSIGN(const auto file, read_safetensors_folder(path));
 
-  Reading reading{config, where};
+  CompressedReading reading{where};
   const ReadParts read = [&](const std::string& name, const Parts& parts, Module& module,
                              std::vector<std::string>& used) -> Result<bool> {
-    const auto weight = parts.find("weight");
-    const bool one_byte = weight != parts.end() &&
-                          (weight->second->dtype == "I8" || weight->second->dtype == "F8_E4M3");
-    if (!parts.count("weight_packed") && !one_byte)
+    if (!is_compressed(parts))
       return false;
-    TRY(read_quantized(name, parts, reading, module));
-    used = {"weight",      "weight_packed",   "weight_scale", "weight_shape", "weight_zero_point",
-            "input_scale", "input_zero_point"};
+    const auto* settings_of_module = config.find(name);
+    if (!settings_of_module)
+      return bad_module(name,
+                        config.ignored(name) ? "it is on the ignore list, but stored quantized"
+                                             : "no group of the quantization_config covers it",
+                        where);
+    TRY(read_compressed_weight(name, parts, *settings_of_module, reading, module));
+    used = compressed_parts();
     return true;
   };
   TRY_ASSIGN(auto found, collect_modules(*checkpoint, file.tensors, read));
@@ -389,14 +173,7 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
     others.erase(first, others.end());
   }
   assemble(*checkpoint, std::move(found), file.tensors, where);
-  if (reading.copied > 0)
-    checkpoint->notes.push_back("Signed weights and zero points (" +
-                                std::to_string(reading.copied) +
-                                " bytes) are held in memory, not mapped");
-  if (reading.repacked > 0)
-    checkpoint->notes.push_back("The codes are packed as before 2026; " +
-                                std::to_string(reading.repacked) +
-                                " bytes were packed densely in memory");
+  add_notes(reading, checkpoint->notes);
   if (has_kv) {
     checkpoint->kv_scales.clear(); // what other programs read comes first
     TRY(read_kv_scales(*checkpoint, *kv, std::move(kv_scales), where));
@@ -408,7 +185,8 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
 
 extern const CheckpointReader checkpoint_reader_compressed_tensors;
 const CheckpointReader checkpoint_reader_compressed_tensors{
-    "compressed-tensors", "A Hugging Face folder with compressed-tensors integer or f8 weights.",
+    "compressed-tensors",
+    "A Hugging Face folder with compressed-tensors weights: integers, f8, nvfp4, mxfp4.",
     recognises, open};
 
 } // namespace bitlathe
