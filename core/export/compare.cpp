@@ -49,6 +49,12 @@ bool same_rows(const QTensor& a, const QTensor& b) {
   return same(a.codes, b.codes) && same(a.scales, b.scales) && same(a.zeros, b.zeros);
 }
 
+/// Codes that stand in the same order of columns.
+bool same_order(const QTensor& a, const QTensor& b) {
+  return !a.column_order == !b.column_order &&
+         (!a.column_order || *a.column_order == *b.column_order);
+}
+
 /// Value as it reads after being stored in `type`.
 float rounded(float value, FloatType type) {
   std::byte stored[4];
@@ -92,7 +98,10 @@ Result<void> compare_weights(const std::string& name, const QTensor& wanted_as_s
     return {};
   }
   if (wanted.scheme == written.scheme) {
-    if (!same_bytes(wanted.codes, written.codes))
+    if (!same_order(wanted, written)) {
+      if (const auto row = first_difference(wanted, written); row >= 0)
+        return mismatch(name, "row " + std::to_string(row) + " decodes to other values");
+    } else if (!same_bytes(wanted.codes, written.codes))
       return mismatch(name, "its codes differ");
     if (!same_bytes(wanted.scales, written.scales))
       return mismatch(name, "its scales differ");
