@@ -125,7 +125,7 @@ void transpose_fields(std::uint32_t* w) {
 } // namespace
 
 std::int64_t packed_group(const Scheme& scheme, std::int64_t cols) {
-  return scheme.per_tensor || scheme.group >= cols ? 0 : scheme.group;
+  return scheme.per_tensor || scheme.group > cols ? 0 : scheme.group;
 }
 
 std::int64_t packed_groups(const QTensor& weight) {
