@@ -177,8 +177,7 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
         "vLLM",
         "vllm");
   // vLLM keeps the parts of a joined layer apart, so only parts left in float are trouble.
-  examine_fused(
-      modules, [](const ExportModule& m) { return kind_of(m).empty() ? "" : "bnb"; }, out);
+  examine_partly_kept(modules, out);
   examine_folder(model, out);
   return out;
 }

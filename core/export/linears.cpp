@@ -73,13 +73,11 @@ std::vector<FusedLayer> fused_layers(const std::vector<std::string>& linears) {
   return out;
 }
 
-void examine_fused(const std::vector<ExportModule>& modules,
-                   const std::function<std::string(const ExportModule&)>& kind,
-                   std::vector<Finding>& findings) {
-  std::map<std::string, std::set<std::string>> kinds;
+void examine_partly_kept(const std::vector<ExportModule>& modules, std::vector<Finding>& findings) {
+  std::map<std::string, std::set<bool>> kinds;
   for (const ExportModule& module : modules)
     if (const auto name = fused_name(module.source->hf_name()); !name.empty())
-      kinds[name].insert(kind(module));
+      kinds[name].insert(module.scheme.quantized);
   std::vector<std::string> differing;
   for (const auto& [name, all] : kinds)
     if (all.size() > 1)
@@ -87,8 +85,8 @@ void examine_fused(const std::vector<ExportModule>& modules,
   if (!differing.empty())
     findings.push_back({Finding::Level::warning,
                         {},
-                        "vLLM joins q, k and v, and gate and up, and wants one scheme for all "
-                        "parts, so it will not load these as written: " +
+                        "vLLM joins q, k and v, and gate and up; where only some parts are "
+                        "quantized, it will not load them as written: " +
                             name_list(differing),
                         "vllm"});
 }

@@ -19,11 +19,8 @@ struct FusedLayer {
 };
 std::vector<FusedLayer> fused_layers(const std::vector<std::string>& linears);
 
-/// Adds a warning for vLLM about layers it joins, when `kind` (empty: left as it is) differs
-/// between their parts.
-void examine_fused(const std::vector<ExportModule>& modules,
-                   const std::function<std::string(const ExportModule&)>& kind,
-                   std::vector<Finding>& findings);
+/// Adds a warning for vLLM about layers it joins of which only some parts are quantized.
+void examine_partly_kept(const std::vector<ExportModule>& modules, std::vector<Finding>& findings);
 
 /// A folder's configuration and tensors as they are in the files, for rules.
 struct FolderContents {
@@ -33,7 +30,6 @@ struct FolderContents {
 
   const StoredTensor* find(const std::string& name) const;
 };
-/// Not movable: `tensors` points into `file`. On failure `problem` says why.
 Result<std::unique_ptr<FolderContents>> read_contents(const fs::path& folder);
 
 /// Collects what breaks one rule.

@@ -65,7 +65,7 @@ struct Reading {
   float threshold = standard_outlier_threshold;
   std::uint64_t copied = 0, expanded = 0;
   std::int64_t four = 0, eight = 0;
-  std::vector<std::string> used;
+  std::vector<std::string> used = {};
 };
 
 /// The JSON object in a tensor of bytes beside a 4-bit weight.
@@ -384,7 +384,8 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   if (!settings)
     return Error{"bad-file", "config.json has no quantization_config", where};
   const Recorded recorded(path);
-  Reading reading{path.string(), recorded};
+  const std::string folder = path.string();
+  Reading reading{folder, recorded};
   TRY_ASSIGN(const double threshold, json_number_or(*settings, "llm_int8_threshold",
                                                     double(standard_outlier_threshold), where));
   reading.threshold = threshold > 0 && threshold < 1e30 ? float(threshold) : 0.0f;
