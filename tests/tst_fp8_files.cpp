@@ -130,7 +130,7 @@ class TestFp8Files : public QObject {
       return m.role == "q_proj" ? "f8_e4m3-b128x128" : "";
     });
     list = findings_of(*part, "safetensors");
-    QVERIFY(found(list, Level::warning, "qkv_proj", "vllm"));
+    QVERIFY(found(list, Level::warning, "vLLM joins these", "vllm"));
     QVERIFY(!found(list, Level::warning, "transformers reads", "transformers"));
     auto mixed = quantized(path_of(dir_) / "model", "f8_e4m3-tensor", "f8_e4m3-token-dynamic");
     for (Module& module : mixed->modules)

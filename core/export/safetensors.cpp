@@ -103,6 +103,32 @@ void examine_f8(const std::vector<ExportModule>& modules, std::vector<Finding>& 
   if (!heads.empty())
     add(Level::warning, "vLLM has no f8 output head: keep it in its float type for vLLM", "vllm");
   examine_fused(modules, out);
+}
+
+std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportModule>& modules) {
+  std::vector<Finding> out;
+  std::vector<std::string> decoded;
+  for (const auto& module : modules) {
+    const auto& source = *module.source;
+    if (source.tied_to_embedding || native_f8(module.scheme, source))
+      continue;
+    if (!module.scheme.family)
+      out.push_back({Level::refuse, source.name,
+                     module.scheme.id + " weights cannot be decoded, so they cannot be rewritten"});
+    else if (module.scheme.quantized)
+      decoded.push_back(source.name);
+    if (module.activations != "none")
+      out.push_back({Level::refuse, source.name,
+                     "Plain weights carry no activation scheme (" + module.activations +
+                         "); nearest: activations none, or the format compressed-tensors"});
+  }
+  if (!decoded.empty())
+    out.push_back({Level::note,
+                   {},
+                   std::to_string(decoded.size()) + " quantized modules are written decoded, as " +
+                       safetensors_dtype(model_float_type(model)) +
+                       ": the export has the quality of the codes, not their size"});
+  examine_f8(modules, out);
   examine_folder(model, out);
   return out;
 }
