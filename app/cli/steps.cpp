@@ -3,6 +3,10 @@
 
 #include "core/engine/kv_memory.h"
 
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstdlib>
 #include <ostream>
 
 namespace bitlathe {
@@ -14,6 +18,76 @@ Result<const Exporter*> exporter_by_id(const std::string& id) {
   for (const Exporter* e : all_exporters())
     known += (known.empty() ? "" : ", ") + std::string(e->id);
   return Error{"bad-argument", "Unknown format \"" + id + "\"; known: " + known, {}};
+}
+
+VerbOption for_option() {
+  static const std::string help = [] {
+    std::string known;
+    for (const std::string& runtime : known_runtimes())
+      known += (known.empty() ? "" : ", ") + runtime;
+    return "Hold it against what one runtime reads: " + known + ".";
+  }();
+  return {"for", "RUNTIME", help};
+}
+
+Result<std::uint64_t> parse_size(const std::string& text) {
+  const char* begin = text.c_str();
+  char* end = nullptr;
+  const double value = std::strtod(begin, &end);
+  std::string unit(end);
+  while (!unit.empty() && unit.front() == ' ')
+    unit.erase(0, 1);
+  for (char& c : unit)
+    c = char(std::toupper(static_cast<unsigned char>(c)));
+  int power = 0;
+  double base = 1024;
+  if (!unit.empty() && unit != "B") {
+    const auto at = std::string_view("KMGT").find(unit[0]);
+    const auto rest = unit.substr(1);
+    if (at == std::string_view::npos || (!rest.empty() && rest != "B" && rest != "IB"))
+      power = -1;
+    else
+      power = int(at) + 1;
+    if (rest == "B")
+      base = 1000;
+  }
+  const double bytes = value * std::pow(base, std::max(power, 0));
+  if (end == begin || power < 0 || !(bytes >= 1) || bytes > 9e18)
+    return usage_error("\"" + text + "\" is no size; sizes are written as 4500000, 500M or 5GB");
+  return std::uint64_t(bytes);
+}
+
+Result<ExportOptions> export_options(const Invocation& invocation) {
+  ExportOptions options;
+  options.accept_warnings = invocation.has("accept-warnings");
+  options.runtime = invocation.text("for");
+  const auto known = known_runtimes();
+  if (!options.runtime.empty() &&
+      std::find(known.begin(), known.end(), options.runtime) == known.end())
+    return usage_error("--for does not know \"" + options.runtime + "\". " +
+                       std::string(for_option().summary));
+  if (invocation.has("shard-size")) {
+    TRY_ASSIGN(options.shard_limit, parse_size(invocation.text("shard-size")));
+  }
+  return options;
+}
+
+OrderedJson findings_json(const std::vector<Finding>& findings, const Exporter& exporter) {
+  OrderedJson out = OrderedJson::array();
+  for (const Finding& finding : findings)
+    out.push_back({{"format", exporter.id},
+                   {"level", level_name(finding.level)},
+                   {"module", finding.module},
+                   {"message", finding.message},
+                   {"runtime", finding.runtime}});
+  return out;
+}
+
+OrderedJson verification_json(const ExportOutcome& outcome) {
+  OrderedJson checks = OrderedJson::array();
+  for (const VerifyCheck& check : outcome.checks)
+    checks.push_back({{"name", check.name}, {"ok", check.ok}, {"detail", check.detail}});
+  return {{"checks", std::move(checks)}};
 }
 
 std::string known_kv() {

@@ -5,12 +5,28 @@
 #include "app/cli/verb.h"
 #include "core/calib/sets.h"
 #include "core/calib/statistics.h"
-#include "core/export/exporter.h"
+#include "core/export/doctor.h"
 
 namespace bitlathe {
 
 /// Error "bad-argument" that lists the known formats.
 Result<const Exporter*> exporter_by_id(const std::string& id);
+
+/// --shard-size, --for and --accept-warnings; the folder and the name are the verb's to set.
+Result<ExportOptions> export_options(const Invocation& invocation);
+/// The texts of these options.
+inline constexpr VerbOption shard_size_option{
+    "shard-size", "SIZE", "Start another file at this size, such as 5GB or 500M (default 5G)."};
+VerbOption for_option();
+inline constexpr VerbOption accept_warnings_option{
+    "accept-warnings", "", "Write although the doctor warns; what a format refuses stays refused."};
+/// [{level, module, message, runtime, format}].
+OrderedJson findings_json(const std::vector<Finding>& findings, const Exporter& exporter);
+/// What was checked after writing.
+OrderedJson verification_json(const ExportOutcome& outcome);
+/// "4.5GB" or "500M": bytes. K, M, G, T are powers of 1024, and of 1000 with a B; KiB and the like
+/// are powers of 1024.
+Result<std::uint64_t> parse_size(const std::string& text);
 
 /// "f32, f16, int8, ...": the KV schemes, for help.
 std::string known_kv();

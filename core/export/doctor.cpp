@@ -148,7 +148,7 @@ Result<void> stop_if_blocked(const std::vector<Finding>& findings, const Exporte
   return Error{"warnings",
                "Nothing was written: there are warnings about the export to " + id +
                    (runtime.empty() ? "" : " for " + std::string(runtime)) +
-                   ". Accept them to write it all the same. " + listed(blocking, Level::warning),
+                   ". Accept them (--accept-warnings) to write it all the same. " + listed(blocking, Level::warning),
                blocking.front().module};
 }
 

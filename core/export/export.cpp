@@ -150,9 +150,9 @@ void fit_plan(Plan& plan, const Checkpoint& checkpoint, const Exporter& exporter
 Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& exporter,
                                  const ExportOptions& options, Feedback& feedback) {
   ExportOutcome outcome;
-  const auto findings = export_findings(model, export_modules(model), exporter, options);
-  TRY(stop_if_blocked(findings, exporter, options.runtime, options.accept_warnings));
-  for (const Finding& finding : findings)
+  outcome.findings = export_findings(model, export_modules(model), exporter, options);
+  TRY(stop_if_blocked(outcome.findings, exporter, options.runtime, options.accept_warnings));
+  for (const Finding& finding : outcome.findings)
     outcome.notes.push_back(finding_text(finding));
 
   TRY_ASSIGN(const ExportFiles described, exporter.files(export_input(model, options)));

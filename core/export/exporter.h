@@ -120,7 +120,10 @@ std::vector<Finding> export_findings(const Checkpoint& model,
                                      const Exporter& exporter, const ExportOptions& options);
 struct ExportOutcome {
   fs::path path;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0; ///< of the checkpoint's files; the manifest is not counted
+  fs::path manifest;       ///< what it was made from and how, with the hashes of all files
+  std::vector<Finding> findings;
+  std::vector<VerifyCheck> checks; ///< what was held against the kept weights after writing
   std::vector<std::string> notes;
 };
 Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& exporter,

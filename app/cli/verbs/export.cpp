@@ -12,21 +12,43 @@ namespace bitlathe {
 
 namespace {
 
+OrderedJson forecast(const ExportPrediction& predicted, const Exporter& exporter,
+                     const ExportOptions& options) {
+  OrderedJson files = OrderedJson::array(), notes = OrderedJson::array();
+  for (const auto& file : predicted.files)
+    files.push_back({{"name", file.name.string()}, {"bytes", file.bytes}});
+  for (const Finding& finding : predicted.findings)
+    notes.push_back(std::string(level_name(finding.level)) + ": " + finding_text(finding));
+  return {
+      {"format", exporter.id},
+      {"dry_run", true},
+      {"export_bytes", predicted.bytes},
+      {"blocked",
+       !blocking_findings(predicted.findings, options.runtime, options.accept_warnings).empty()},
+      {"files", std::move(files)},
+      {"findings", findings_json(predicted.findings, exporter)},
+      {"notes", std::move(notes)}};
+}
+
 Result<OrderedJson> run(Invocation& invocation) {
-  if (!invocation.has("o") || !invocation.has("format"))
-    return usage_error("export needs --format F and -o DIR");
+  if (!invocation.has("format") || !(invocation.has("o") || invocation.has("dry-run")))
+    return usage_error("export needs --format F and -o DIR (or --dry-run)");
   TRY_ASSIGN(const Exporter* exporter, exporter_by_id(invocation.text("format")));
   // The folder that `quantize` wrote holds its kept result.
   const fs::path given = invocation.arguments[0], kept = given / ".bitlathe";
   const fs::path source = fs::exists(kept / "result.json") ? kept : given;
   TRY_ASSIGN(const auto model, open_model(source.string()));
   const auto start = std::chrono::steady_clock::now();
-  ExportOptions options;
+  TRY_ASSIGN(ExportOptions options, export_options(invocation));
   options.folder = invocation.text("o");
   options.name = invocation.text("name", model->name);
   options.replace = invocation.has("force");
   if (const auto result = read_result(source); result && find_mix(result->recipe.default_scheme))
     options.label = result->recipe.default_scheme;
+  if (invocation.has("dry-run")) {
+    TRY_ASSIGN(const ExportPrediction predicted, predict_export(*model, *exporter, options));
+    return forecast(predicted, *exporter, options);
+  }
   TRY_ASSIGN(const ExportOutcome outcome,
              run_export(*model, *exporter, options, invocation.feedback));
 
@@ -69,6 +91,9 @@ Result<OrderedJson> run(Invocation& invocation) {
   json["peak_mapped_bytes"] = peak_mapped_bytes();
   json["backend"] = "cpu";
   json["modules"] = modules;
+  json["manifest"] = outcome.manifest.string();
+  json["findings"] = findings_json(outcome.findings, *exporter);
+  json["verification"] = verification_json(outcome);
   json["notes"] = outcome.notes;
   return json;
 }
@@ -76,14 +101,36 @@ Result<OrderedJson> run(Invocation& invocation) {
 void show(const OrderedJson& json, std::ostream& out) {
   for (const auto& note : json["notes"])
     out << "note: " << note.get<std::string>() << '\n';
+  if (json.contains("dry_run")) {
+    for (const auto& file : json["files"])
+      out << file["name"].get<std::string>() << "  "
+          << show_bytes(file["bytes"].get<std::uint64_t>()) << '\n';
+    out << json["format"].get<std::string>() << ": " << json["export_bytes"] << " bytes"
+        << (json["blocked"].get<bool>() ? "; would not be written" : "") << '\n';
+    return;
+  }
+  for (const auto& check : json["verification"]["checks"])
+    out << (check["ok"].get<bool>() ? "ok    " : "FAIL  ") << check["name"].get<std::string>()
+        << "  " << check["detail"].get<std::string>() << '\n';
   out << json["format"].get<std::string>() << ": " << json["output"].get<std::string>() << " ("
       << show_bytes(json["export_bytes"].get<std::uint64_t>()) << "), re-opened and compared\n";
 }
 
-constexpr VerbOption options[] = {
-    {"format", "F", "compressed-tensors, gguf or safetensors."},
+const std::string format_help = [] {
+  std::string known;
+  for (const Exporter* exporter : all_exporters())
+    known += (known.empty() ? "" : ", ") + std::string(exporter->id);
+  return known + ".";
+}();
+
+const VerbOption options[] = {
+    {"format", "F", format_help},
     {"o", "DIR", "Folder to write into."},
     {"name", "NAME", "Name of the exported model."},
+    shard_size_option,
+    for_option(),
+    accept_warnings_option,
+    {"dry-run", "", "Print the findings and the sizes of all files, and stop."},
     {"force", "", "Write into a folder that is not empty."},
 };
 

@@ -36,28 +36,36 @@ Result<std::vector<const Exporter*>> wanted_exporters(const Invocation& invocati
   return exporters;
 }
 
-/// Refusals end the job before any work; the rest are notes.
-Result<std::vector<std::string>> examine(const Checkpoint& model, const Plan& plan,
-                                         const std::vector<const Exporter*>& exporters) {
+/// Of all wanted formats: what they will take, and what was found.
+struct Forecast {
+  OrderedJson findings = OrderedJson::array(), outputs = OrderedJson::array();
+  std::uint64_t export_bytes = 0;
   std::vector<std::string> notes;
+};
+/// What stops an export ends the job before any work.
+Result<Forecast> examine(const Checkpoint& model, const Plan& plan, const ExportOptions& options,
+                         const std::vector<const Exporter*>& exporters, bool stop) {
+  Forecast out;
   for (const Exporter* exporter : exporters) {
-    std::string refused, modules;
-    for (const Finding& finding : exporter->examine(model, export_modules(model, plan))) {
-      if (finding.level != Finding::Level::refuse) {
-        notes.push_back(std::string(exporter->id) + ": " +
-                        (finding.module.empty() ? "" : finding.module + ": ") + finding.message);
-        continue;
-      }
-      if (refused.empty())
-        refused = finding.message;
-      modules += (modules.empty() ? "" : ", ") + finding.module;
-    }
-    if (!refused.empty())
-      return Error{"unsupported",
-                   "Format " + std::string(exporter->id) + " cannot hold this plan: " + refused,
-                   modules};
+    TRY_ASSIGN(const ExportPrediction predicted, predict_export(model, plan, *exporter, options));
+    if (stop)
+      TRY(stop_if_blocked(predicted.findings, *exporter, options.runtime, options.accept_warnings));
+    for (auto& finding : findings_json(predicted.findings, *exporter))
+      out.findings.push_back(std::move(finding));
+    for (const Finding& finding : predicted.findings)
+      out.notes.push_back(std::string(exporter->id) + ": " + finding_text(finding));
+    OrderedJson files = OrderedJson::array();
+    for (const auto& file : predicted.files)
+      files.push_back({{"name", file.name.string()}, {"bytes", file.bytes}});
+    out.outputs.push_back(
+        {{"format", exporter->id},
+         {"bytes", predicted.bytes},
+         {"blocked",
+          !blocking_findings(predicted.findings, options.runtime, options.accept_warnings).empty()},
+         {"files", std::move(files)}});
+    out.export_bytes += predicted.bytes;
   }
-  return notes;
+  return out;
 }
 
 /// A folder for the kept result that goes away unless it was moved to its place.
@@ -164,11 +172,19 @@ Result<OrderedJson> run(Invocation& invocation) {
              make_plan(*model, recipe, invocation.has("requantize"), invocation.has("statistics")));
   for (const Exporter* exporter : exporters)
     fit_plan(plan, *model, *exporter);
-  TRY_ASSIGN(const std::vector<std::string> findings, examine(*model, plan, exporters));
-  if (invocation.has("dry-run")) {
+  const bool dry = invocation.has("dry-run");
+  TRY_ASSIGN(ExportOptions export_options, bitlathe::export_options(invocation));
+  export_options.name = invocation.text("name", model->name);
+  if (find_mix(recipe.default_scheme))
+    export_options.label = recipe.default_scheme;
+  TRY_ASSIGN(const Forecast forecast, examine(*model, plan, export_options, exporters, !dry));
+  if (dry) {
     OrderedJson json = plan_to_json(plan);
-    for (const std::string& finding : findings)
-      json["notes"].push_back(finding);
+    for (const std::string& note : forecast.notes)
+      json["notes"].push_back(note);
+    json["findings"] = forecast.findings;
+    json["outputs"] = forecast.outputs;
+    json["export_bytes"] = forecast.export_bytes;
     json["dry_run"] = true;
     return json;
   }
@@ -176,6 +192,8 @@ Result<OrderedJson> run(Invocation& invocation) {
   const fs::path target = absolute_folder(invocation.text("o"));
   const bool force = invocation.has("force");
   TRY(check_target(target, force));
+  // The kept result and every export are there at once.
+  TRY(check_space(target, plan.bytes_after + forecast.export_bytes));
   TRY_ASSIGN(Compute * compute, invocation.compute());
   TRY_ASSIGN(const Calibration calibration,
              calibration_for(invocation, model, plan, *compute, notes));
@@ -190,21 +208,22 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const auto result, open_checkpoint(work.path()));
   notes.insert(notes.end(), summary.notes.begin(), summary.notes.end());
 
-  OrderedJson outputs = OrderedJson::array();
+  OrderedJson outputs = OrderedJson::array(), findings = OrderedJson::array();
   std::uint64_t bytes_after = 0;
   fs::path main_output;
   for (const Exporter* exporter : exporters) {
-    ExportOptions export_options;
     export_options.folder = exporters.size() == 1 ? target : target / std::string(exporter->id);
-    export_options.name = invocation.text("name", model->name);
-    if (find_mix(recipe.default_scheme))
-      export_options.label = recipe.default_scheme;
     export_options.replace = force;
     invocation.feedback.set_step("export: " + std::string(exporter->id));
     TRY_ASSIGN(const ExportOutcome outcome,
                run_export(*result, *exporter, export_options, invocation.feedback));
-    outputs.push_back(
-        {{"format", exporter->id}, {"path", outcome.path.string()}, {"bytes", outcome.bytes}});
+    outputs.push_back({{"format", exporter->id},
+                       {"path", outcome.path.string()},
+                       {"bytes", outcome.bytes},
+                       {"manifest", outcome.manifest.string()},
+                       {"verification", verification_json(outcome)}});
+    for (auto& finding : findings_json(outcome.findings, *exporter))
+      findings.push_back(std::move(finding));
     notes.insert(notes.end(), outcome.notes.begin(), outcome.notes.end());
     if (main_output.empty()) {
       main_output = outcome.path;
@@ -230,6 +249,8 @@ Result<OrderedJson> run(Invocation& invocation) {
   }
   json["output"] = main_output.string();
   json["outputs"] = outputs;
+  json["findings"] = findings;
+  json["verification"] = outputs.empty() ? OrderedJson() : outputs.front()["verification"];
   json["format"] = exporters.empty() ? "none" : exporters.front()->id;
   json["bytes_before"] = summary.bytes_before;
   json["bytes_after"] = summary.bytes_after;
@@ -272,8 +293,19 @@ void show(const OrderedJson& json, std::ostream& out) {
       << show_number(json["bits_per_weight"].get<double>()) << " bits per weight ("
       << show_number(json["bits_per_quantized_weight"].get<double>())
       << " in the quantized modules)\n";
-  if (dry)
+  if (dry) {
+    for (const auto& output : json["outputs"]) {
+      out << output["format"].get<std::string>() << ": "
+          << (output["blocked"].get<bool>() ? "would not be written" : "");
+      if (!output["files"].empty())
+        out << (output["blocked"].get<bool>() ? ", " : "") << output["bytes"] << " bytes";
+      out << '\n';
+      for (const auto& file : output["files"])
+        out << "  " << file["name"].get<std::string>() << "  "
+            << show_bytes(file["bytes"].get<std::uint64_t>()) << '\n';
+    }
     return;
+  }
   if (json.contains("calibration"))
     show_coverage(json["calibration"], out);
   out << show_number(json["seconds"].get<double>(), 3) << " s on "
@@ -313,7 +345,10 @@ const VerbOption options[] = {
      "Export formats (default compressed-tensors); none keeps the result in DIR/.bitlathe, which "
      "every verb opens."},
     {"name", "NAME", "Name of the exported model."},
-    {"dry-run", "", "Print the plan and stop."},
+    shard_size_option,
+    for_option(),
+    accept_warnings_option,
+    {"dry-run", "", "Print the plan, the findings and the sizes of all files, and stop."},
     {"force", "", "Write into a folder that is not empty."},
     {"requantize", "", "Quantize an already quantized source."},
     {"no-keep", "", "Do not keep the canonical result in DIR/.bitlathe."},
