@@ -150,7 +150,10 @@ class Comparison {
     const OnnxTensor* tensor = model_.find(stored_name);
     if (!tensor || !tensor->problem.empty() || !is_onnx_float(*tensor) ||
         tensor->count() != weight.cols) {
-      (tensor ? wrong_ : missing_).push_back(name);
+      if (tensor)
+        wrong_.push_back(name + " is stored in another shape or as no floats");
+      else
+        missing_.push_back(name);
       return {};
     }
     OnnxMatrix matrix;

@@ -97,8 +97,10 @@ Value add_block_table(OnnxGraph& graph, const std::string& stem, const QTensor& 
   Value codes = unpacked(graph, row_of(blocks.codes), shape.bits);
   codes = graph.add("Reshape", {codes, graph.constants(List{0, 0, shape.count, shape.size})});
   codes = to_float(codes);
-  Value zero = graph.constant(float(1 << (shape.bits - 1)));
-  if (!shape.symmetric) {
+  Value zero;
+  if (shape.symmetric) {
+    zero = graph.constant(float(1 << (shape.bits - 1)));
+  } else {
     zero = unpacked(graph, row_of(blocks.zeros), shape.bits);
     zero = graph.add("Reshape", {zero, graph.constants(List{0, 0, -1})});
     if (shape.zero_bytes() * 8 / shape.bits != shape.count)
