@@ -483,7 +483,7 @@ void TestExport::compressed_tensors_broken_data() {
                                 << "not an object";
   QTest::newRow("no weights") << "/config_groups/group_0/weights"
                               << "null"
-                              << "no \"weights\"";
+                              << "no group";
   QTest::newRow("targets") << "/config_groups/group_0/targets"
                            << "[\"re:(\"]"
                            << "not valid";
@@ -496,16 +496,15 @@ void TestExport::compressed_tensors_broken_data() {
   QTest::newRow("format") << "/format"
                           << "\"nvfp4-pack-quantized\""
                           << "nvfp4";
+  QTest::newRow("transforms") << "/transform_config"
+                              << R"({"config_groups":{"u":{"type":"hadamard"}}})"
+                              << "transforms";
   QTest::newRow("sparse") << "/sparsity_config"
                           << R"({"format":"sparse-24-bitmask"})"
                           << "Sparse";
   QTest::newRow("status") << "/quantization_status"
                           << "\"calibration\""
                           << "calibration";
-  QTest::newRow("activations")
-      << "/config_groups/group_0/input_activations"
-      << R"({"num_bits":8,"type":"int","dynamic":"local","strategy":"tensor_group"})"
-      << "activation settings";
   QTest::newRow("static activations")
       << "/config_groups/group_0/input_activations"
       << R"({"num_bits":8,"type":"int","dynamic":false,"strategy":"tensor"})"

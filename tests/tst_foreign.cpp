@@ -4,7 +4,9 @@
 // writer's, it runs like the same model in f32, and quantizing it again needs consent. A new file
 // is a new row here.
 #include "core/engine/engine.h"
+#include "core/export/exporter.h"
 #include "core/job/quantize.h"
+#include "tests/foreign.h"
 #include "tests/tiny_model.h"
 
 #include <QDir>
@@ -13,8 +15,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <fstream>
 #include <set>
 
 using namespace bitlathe;
@@ -33,51 +33,6 @@ double weight_of(std::int64_t row, std::int64_t col) {
   return 0.5 + double((std::uint64_t(col) * 2654435761u + std::uint64_t(row) * 2246822519u) &
                       0xFFFFFFFFu) /
                    4294967296.0;
-}
-
-struct Foreign {
-  Json facts;
-  std::map<std::string, QByteArray> files;
-  std::vector<float> sums, spots;
-};
-
-std::vector<float> floats_of(const StoredTensor& tensor) {
-  std::vector<float> out(tensor.data.size() / 4);
-  std::memcpy(out.data(), tensor.data.data(), tensor.data.size());
-  return out;
-}
-
-Foreign read_foreign(const QString& name) {
-  Foreign out;
-  const auto file = read_safetensors(source_dir() / "tests" / "golden" / "foreign" /
-                                     (name.toStdString() + ".safetensors"));
-  if (!file) {
-    QTest::qFail(file.error().text().c_str(), __FILE__, __LINE__);
-    return out;
-  }
-  for (const StoredTensor& tensor : file->tensors) {
-    const auto bytes = [&] {
-      return qUncompress(reinterpret_cast<const uchar*>(tensor.data.data()),
-                         int(tensor.data.size()));
-    };
-    if (tensor.name == "case")
-      out.facts = Json::parse(bytes().toStdString());
-    else if (tensor.name == "sums")
-      out.sums = floats_of(tensor);
-    else if (tensor.name == "spots")
-      out.spots = floats_of(tensor);
-    else
-      out.files[tensor.name.substr(std::strlen("files/"))] = bytes();
-  }
-  return out;
-}
-
-void put(const Foreign& foreign, const fs::path& folder) {
-  fs::create_directories(folder);
-  for (const auto& [name, bytes] : foreign.files) {
-    std::ofstream out(folder / name, std::ios::binary);
-    out.write(bytes.constData(), bytes.size());
-  }
 }
 
 std::string joined(const std::vector<std::string>& lines) {
@@ -326,6 +281,26 @@ class TestForeign : public QObject {
     }
     qInfo("packed %.1e, with its activations %.1e of the largest logit", worst, off);
     QVERIFY(worst <= logit_bar);
+  }
+
+  /// What was read can be written again: the export is opened and compared before it is kept.
+  void exports_again_data() { each_file(); }
+  void exports_again() {
+    QFETCH(QString, name);
+    const auto opened = open_foreign(name);
+    if (!opened && not_read_yet(name))
+      QSKIP("not read yet");
+    if (!opened)
+      return;
+    const fs::path folder = fs::path(opened->dir.path().toStdString()) / "again";
+    const Exporter* own = find_exporter(opened->checkpoint->format);
+    if (!own)
+      QSKIP("there is no exporter of this format");
+    ExportOptions options{folder, name.toStdString()};
+    options.accept_warnings = true;
+    Feedback feedback;
+    const auto outcome = run_export(*opened->checkpoint, *own, options, feedback);
+    QVERIFY2(outcome.ok(), outcome.ok() ? "" : outcome.error().text().c_str());
   }
 
   void requantize_data() { each_file(); }

@@ -11,21 +11,47 @@ namespace bitlathe {
 
 namespace {
 
-bool is_f8(const Scheme& scheme) { return scheme.family && scheme.family->id == "f8"; }
-
+/// Modules of one kind share a group of settings.
 struct Kind {
+  std::string format; ///< how the weights are stored
   int bits = 0;
-  std::int64_t group = 0;
-  bool symmetric = true;
-  std::string activations = "none";
-  bool floats = false, per_tensor = false; ///< f8
-  /// How the weights of the kind are stored.
-  std::string format() const {
-    return floats ? "float-quantized" : activations != "none" ? "int-quantized" : "pack-quantized";
+  bool floats = false;
+  std::string strategy;
+  std::int64_t group = 0, block = 0;
+  bool symmetric = true, ordered = false;
+  std::string activations;
+  auto key() const {
+    return std::tie(format, bits, floats, strategy, group, block, symmetric, ordered, activations);
   }
-  auto key() const { return std::tuple(format(), bits, group, symmetric, per_tensor, activations); }
   bool operator<(const Kind& other) const { return key() < other.key(); }
 };
+
+Kind kind_of(const Module& module) {
+  const QTensor& weight = module.weight;
+  const Scheme& scheme = weight.scheme;
+  Kind kind;
+  kind.bits = int(scheme.bits);
+  kind.activations = module.activations;
+  if (scheme.family->id == "int") {
+    kind.format = module.activations != "none" ? "int-quantized" : "pack-quantized";
+    kind.group = compressed_group(weight);
+    kind.strategy = kind.group > 0 ? "group" : "channel";
+    kind.symmetric = scheme.symmetric;
+    kind.ordered = weight.column_order && kind.group > 0;
+    return kind;
+  }
+  kind.floats = true;
+  if (scheme.family->id == "f8") {
+    kind.format = "float-quantized";
+    kind.block = scheme.group;
+    kind.strategy = scheme.per_tensor ? "tensor" : kind.block > 0 ? "block" : "channel";
+  } else {
+    kind.format = is_nvfp4(scheme) ? "nvfp4-pack-quantized" : "mxfp4-pack-quantized";
+    kind.group = is_nvfp4(scheme) ? 16 : 32;
+    kind.strategy = is_nvfp4(scheme) ? "tensor_group" : "group";
+  }
+  return kind;
+}
 
 std::string escaped(const std::string& text) {
   std::string out;
@@ -71,36 +97,41 @@ std::string expression(const std::vector<const Module*>& modules) {
   return "re:" + joined(alternatives) + "$";
 }
 
+Json settings(int bits, bool floats, bool symmetric, const std::string& strategy,
+              std::int64_t group, const Json& dynamic) {
+  return {{"num_bits", bits},
+          {"type", floats ? "float" : "int"},
+          {"symmetric", symmetric},
+          {"strategy", strategy},
+          {"group_size", group > 0 ? Json(group) : Json(nullptr)},
+          {"dynamic", dynamic},
+          {"actorder", nullptr},
+          {"block_structure", nullptr},
+          {"observer", dynamic == true ? Json(nullptr) : Json("minmax")},
+          {"observer_kwargs", Json::object()}};
+}
+
+Json activation_settings(const Kind& kind) {
+  if (kind.activations == "none")
+    return nullptr;
+  if (kind.activations == "mxfp4")
+    return settings(4, true, true, "group", 32, true);
+  if (kind.activations == "nvfp4-tensor-static") // of blocks: at run time; above them: fixed
+    return settings(4, true, true, "tensor_group", 16, "local");
+  const bool fixed = find_activation_scheme(kind.activations)->is_static;
+  return settings(8, kind.activations.rfind("f8", 0) == 0, true, fixed ? "tensor" : "token", 0,
+                  !fixed);
+}
+
 Json group_entry(const Kind& kind, const std::vector<std::string>& targets) {
-  Json weights{{"num_bits", kind.bits},
-               {"type", kind.floats ? "float" : "int"},
-               {"symmetric", kind.symmetric},
-               {"strategy", kind.per_tensor  ? "tensor"
-                            : kind.group > 0 ? "group"
-                                             : "channel"},
-               {"group_size", kind.group > 0 ? Json(kind.group) : Json(nullptr)},
-               {"dynamic", false},
-               {"actorder", nullptr},
-               {"block_structure", nullptr},
-               {"observer", "minmax"},
-               {"observer_kwargs", Json::object()}};
-  Json activations = nullptr;
-  if (kind.activations != "none") {
-    const bool fixed = find_activation_scheme(kind.activations)->is_static;
-    activations = {{"num_bits", 8},
-                   {"type", kind.floats ? "float" : "int"},
-                   {"symmetric", true},
-                   {"strategy", fixed ? "tensor" : "token"},
-                   {"group_size", nullptr},
-                   {"dynamic", !fixed},
-                   {"actorder", nullptr},
-                   {"block_structure", nullptr},
-                   {"observer", fixed ? Json("minmax") : Json(nullptr)},
-                   {"observer_kwargs", Json::object()}};
-  }
+  Json weights = settings(kind.bits, kind.floats, kind.symmetric, kind.strategy, kind.group, false);
+  if (kind.ordered)
+    weights["actorder"] = "group";
+  if (kind.block > 0)
+    weights["block_structure"] = {kind.block, kind.block};
   return {{"targets", targets},
           {"weights", weights},
-          {"input_activations", activations},
+          {"input_activations", activation_settings(kind)},
           {"output_activations", nullptr}};
 }
 
@@ -115,6 +146,8 @@ Json kv_scheme(const Checkpoint& model) {
 }
 
 } // namespace
+
+bool is_nvfp4(const Scheme& scheme) { return scheme.id == "nvfp4" || scheme.id == "nvfp4-sf32"; }
 
 bool holds_kv_scales(const Checkpoint& model) {
   return model.kv_keys == "f8_e4m3-static" && model.kv_values == "f8_e4m3-static" && model.spec &&
@@ -139,10 +172,7 @@ Json compressed_config(const Checkpoint& model) {
   for (const auto& module : model.modules) {
     const bool quantized = module.weight.scheme.quantized && !module.tied_to_embedding;
     if (quantized)
-      kinds[{int(module.weight.scheme.bits), compressed_group(module.weight),
-             module.weight.scheme.symmetric, module.activations, is_f8(module.weight.scheme),
-             is_f8(module.weight.scheme) && module.weight.scheme.per_tensor}]
-          .push_back(&module);
+      kinds[kind_of(module)].push_back(&module);
     else if (module.linear || module.role == "lm_head")
       ignore.push_back(module.hf_name());
   }
@@ -156,7 +186,7 @@ Json compressed_config(const Checkpoint& model) {
   }
   std::set<std::string> formats;
   for (const auto& [kind, modules] : kinds)
-    formats.insert(kind.format());
+    formats.insert(kind.format);
   const bool mixed = formats.size() > 1;
   Json groups = Json::object();
   for (const auto& [kind, modules] : kinds) {
@@ -169,7 +199,7 @@ Json compressed_config(const Checkpoint& model) {
           targets.push_back(module->hf_name());
     auto entry = group_entry(kind, targets);
     if (mixed)
-      entry["format"] = kind.format();
+      entry["format"] = kind.format;
     groups["group_" + std::to_string(groups.size())] = std::move(entry);
   }
   return {{"quant_method", "compressed-tensors"},

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// compressed-tensors: packed integer weights (pack-quantized) and int8 weights with dynamic int8
-// activations (int-quantized), mixed per module through configuration groups.
-#include "core/export/compressed_config.h"
+// compressed-tensors: packed integers (pack-quantized), int8 weights with int8 activations
+// (int-quantized), f8 (float-quantized), nvfp4 and mxfp4, mixed per module through configuration
+// groups.
+#include "core/export/compressed_write.h"
 #include "core/export/fused.h"
-#include "core/export/tensors.h"
 #include "core/schemes/activations.h"
-#include "kernels/compute/compute.h"
 
-#include <algorithm>
-#include <cstring>
+#include <functional>
 #include <map>
+#include <optional>
 
 namespace bitlathe {
 
@@ -38,46 +37,30 @@ Exporter::Fallback fallback(const Scheme& scheme, const Module& module) {
                   " columns do not divide by " + std::to_string(scheme.group)};
 }
 
-void examine_f8(const ExportModule& module, std::vector<Finding>& out) {
-  const auto refuse = [&](const std::string& why) {
-    out.push_back({Level::refuse, module.source->name, why});
-  };
-  if (module.scheme.id.rfind("f8_e4m3", 0) != 0 || module.scheme.group > 0)
-    refuse("compressed-tensors is written with f8_e4m3 per tensor or channel, not " +
-           module.scheme.id + "; nearest: f8_e4m3-channel");
-  if (!module.source->linear)
-    refuse("compressed-tensors quantizes linear layers only, and this is a module of role " +
-           module.source->role + "; nearest: keep its float type");
+using Refuse = std::function<void(const std::string& why)>;
+
+void examine_f8(const ExportModule& module, const Refuse& refuse) {
+  if (module.scheme.id.rfind("f8_e4m3", 0) != 0)
+    refuse("compressed-tensors holds f8_e4m3, not " + module.scheme.id +
+           "; nearest: f8_e4m3-channel");
   if (module.activations != "none" && module.activations.rfind("f8_e4m3", 0) != 0)
     refuse("With f8 weights, activations are f8 too, not " + module.activations +
            "; nearest: f8_e4m3-token-dynamic");
 }
 
-void examine_module(const ExportModule& module, std::vector<Finding>& out) {
-  const auto& source = *module.source;
+void examine_small_floats(const ExportModule& module, const Refuse& refuse) {
+  const std::string with = is_nvfp4(module.scheme) ? "nvfp4-tensor-static" : "mxfp4";
+  if (module.activations != "none" && module.activations != with)
+    refuse("With " + module.scheme.id + " weights, activations are stored as " + with + ", not " +
+           module.activations + "; nearest: " + with +
+           (is_nvfp4(module.scheme) ? ", which needs calibration text" : ""));
+}
+
+void examine_integers(const ExportModule& module, const Refuse& refuse) {
   const auto& scheme = module.scheme;
-  const auto refuse = [&](const std::string& why) {
-    out.push_back({Level::refuse, source.name, why});
-  };
-  if (!scheme.family)
-    return refuse(scheme.id + " weights cannot be decoded, so they cannot be rewritten");
-  if (!scheme.quantized)
-    return;
-  if (scheme.family->id == "f8")
-    return examine_f8(module, out);
-  if (scheme.family->id != "int")
-    return refuse("compressed-tensors has no " + scheme.id +
-                  " blocks; nearest: " + nearest_int(scheme));
-  if (!source.linear)
-    return refuse("compressed-tensors quantizes linear layers only, and this is " +
-                  (source.role == "embedding" ? std::string("an embedding")
-                                              : "a module of role " + source.role) +
-                  "; nearest: keep its float type");
-  const auto cols = source.weight.cols;
-  if (const auto instead = fallback(scheme, source); !instead.scheme.empty())
+  const auto cols = module.source->weight.cols;
+  if (const auto instead = fallback(scheme, *module.source); !instead.scheme.empty())
     refuse(instead.reason + "; nearest: " + instead.scheme);
-  if (module.reordered)
-    refuse(refuse_reordered);
   if (module.activations == "none")
     return;
   const ActivationScheme* activations = find_activation_scheme(module.activations);
@@ -91,6 +74,81 @@ void examine_module(const ExportModule& module, std::vector<Finding>& out) {
            scheme.id + "; nearest: int8-channel-sym");
 }
 
+bool small_floats(const Scheme& scheme) { return is_nvfp4(scheme) || scheme.id == "mxfp4"; }
+
+void examine_module(const ExportModule& module, std::vector<Finding>& out) {
+  const auto& source = *module.source;
+  const auto& scheme = module.scheme;
+  const Refuse refuse = [&](const std::string& why) {
+    out.push_back({Level::refuse, source.name, why});
+  };
+  if (!scheme.family)
+    return refuse(scheme.id + " weights cannot be decoded, so they cannot be rewritten");
+  if (!scheme.quantized)
+    return;
+  const bool f8 = scheme.family->id == "f8", integers = scheme.family->id == "int";
+  if (!f8 && !integers && !small_floats(scheme))
+    return refuse("compressed-tensors has no " + scheme.id +
+                  " blocks; nearest: " + nearest_int(scheme));
+  if (!source.linear)
+    return refuse("compressed-tensors quantizes linear layers only, and this is " +
+                  (source.role == "embedding" ? std::string("an embedding")
+                                              : "a module of role " + source.role) +
+                  "; nearest: keep its float type");
+  f8         ? examine_f8(module, refuse)
+  : integers ? examine_integers(module, refuse)
+             : examine_small_floats(module, refuse);
+}
+
+/// What vLLM does with 4- and 8-bit floats.
+void examine_float_runtimes(const std::vector<ExportModule>& modules, std::vector<Finding>& out) {
+  std::vector<std::string> factors, token, ordered;
+  std::map<std::string, std::optional<float>> joined; ///< the factor of a joined matrix
+  for (const auto& module : modules) {
+    const auto& source = *module.source;
+    if (module.scheme.id.rfind("f8_e4m3-b128x128", 0) == 0 && module.activations != "none")
+      token.push_back(source.name);
+    if (module.reordered && (source.weight.cols % 128 != 0 || source.weight.rows % 64 != 0))
+      ordered.push_back(source.name);
+    const auto whole = joined_matrix(source);
+    if (module.scheme.id != "nvfp4-sf32" || whole.empty())
+      continue;
+    // A plan does not know the factors yet.
+    const QTensor& weight = source.weight;
+    const float factor = weight.scheme == module.scheme && weight.scales.size() == sizeof(float)
+                             ? load_float(FloatType::f32, weight.scales.data(), 0)
+                             : 0.0f;
+    auto& known = joined[whole];
+    if (!known)
+      known = factor;
+    if (factor == 0 || factor != *known)
+      factors.push_back(source.name);
+  }
+  if (!factors.empty())
+    out.push_back({Level::warning,
+                   {},
+                   "vLLM takes one factor for q, k and v, and one for gate and up, and decodes the "
+                   "others wrongly where they have their own, as nvfp4-sf32 gives them; nearest: "
+                   "nvfp4, whose factor is 1 everywhere: " +
+                       name_list(factors),
+                   "vllm"});
+  if (!token.empty())
+    out.push_back({Level::warning,
+                   {},
+                   "With blocks of f8 weights, vLLM wants activations in groups of 128 columns, "
+                   "not per token or tensor: " +
+                       name_list(token),
+                   "vllm"});
+  if (!ordered.empty())
+    out.push_back(
+        {Level::warning,
+         {},
+         "With an order of columns, vLLM needs inputs that divide by 128 and outputs that "
+         "divide by 64: " +
+             name_list(ordered),
+         "vllm"});
+}
+
 std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportModule>& modules) {
   std::vector<Finding> out;
   std::map<int, std::vector<std::string>> odd_bits, odd_asym;
@@ -101,7 +159,8 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
       continue;
     examine_module(module, out);
     const auto& scheme = module.scheme;
-    quantized += scheme.family && (scheme.family->id == "int" || scheme.family->id == "f8");
+    quantized += scheme.family &&
+                 (scheme.family->id == "int" || scheme.family->id == "f8" || small_floats(scheme));
     if (!scheme.family || scheme.family->id != "int")
       continue;
     const auto& name = module.source->name;
@@ -126,8 +185,8 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
     out.push_back(
         {Level::refuse,
          {},
-         "No module is quantized to integers or f8, so there is nothing for this format to "
-         "hold; nearest: safetensors"});
+         "No module is quantized to integers, f8, nvfp4 or mxfp4, so there is nothing for this "
+         "format to hold; nearest: safetensors"});
   for (const auto& [bits, names] : odd_bits)
     out.push_back({Level::note,
                    {},
@@ -161,114 +220,17 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
                      "weights are not looked for in them: " +
                          name_list(turned),
                      runtime});
+  examine_float_runtimes(modules, out);
   examine_fused(modules, out);
   examine_folder(model, out, holds_kv_scales(model));
   return out;
-}
-
-/// Scales as [out][groups]; the one scale of a tensor is repeated for every channel.
-TensorToWrite scale_tensor(const std::string& name, const QTensor& weight, std::int64_t groups) {
-  const auto dtype = safetensors_dtype(weight.scheme.float_type);
-  if (!weight.scheme.per_tensor)
-    return bytes_tensor(name, dtype, {weight.rows, groups}, weight.scales);
-  std::vector<std::byte> repeated;
-  for (std::int64_t row = 0; row < weight.rows; ++row)
-    repeated.insert(repeated.end(), weight.scales.begin(), weight.scales.end());
-  return owned_tensor(name, dtype, {weight.rows, 1}, std::move(repeated));
-}
-
-/// Zero points packed down the rows: column g is the dense stream of group g's zero points.
-TensorToWrite zero_tensor(const std::string& name, const QTensor& weight, std::int64_t groups) {
-  const int bits = int(weight.scheme.bits);
-  const std::int64_t words = (weight.rows * bits + 31) / 32;
-  std::vector<std::uint32_t> packed(std::size_t(words * groups));
-  for (std::int64_t row = 0; row < weight.rows; ++row)
-    for (std::int64_t g = 0; g < groups; ++g) {
-      const auto zero =
-          std::uint64_t(weight.zeros[std::size_t(weight.scheme.per_tensor ? 0 : row * groups + g)]);
-      const std::int64_t bit = row * bits, word = bit / 32;
-      const auto shifted = zero << (bit % 32);
-      packed[std::size_t(word * groups + g)] |= std::uint32_t(shifted);
-      if (shifted >> 32)
-        packed[std::size_t((word + 1) * groups + g)] |= std::uint32_t(shifted >> 32);
-    }
-  std::vector<std::byte> bytes(packed.size() * 4);
-  std::memcpy(bytes.data(), packed.data(), bytes.size());
-  return owned_tensor(name, "I32", {words, groups}, std::move(bytes));
-}
-
-/// Rows of 8-bit codes, unsigned with a bias of 128, as signed bytes without row padding.
-TensorToWrite int8_tensor(const std::string& name, const QTensor& weight) {
-  return {name,
-          "I8",
-          {weight.rows, weight.cols},
-          std::uint64_t(weight.rows * weight.cols),
-          [&weight](OutputFile& file) -> Result<void> {
-            const auto stride = std::size_t(int_row_bytes(weight.cols, 8));
-            std::vector<std::byte> row_data(std::size_t(weight.cols));
-            for (std::int64_t row = 0; row < weight.rows; ++row) {
-              const auto in = weight.codes.subspan(std::size_t(row) * stride, row_data.size());
-              std::transform(in.begin(), in.end(), row_data.begin(),
-                             [](std::byte b) { return b ^ std::byte(0x80); });
-              TRY(file.write(row_data));
-            }
-            return {};
-          }};
-}
-
-TensorToWrite one_float(const std::string& name, float value) {
-  std::vector<std::byte> bytes(sizeof value);
-  std::memcpy(bytes.data(), &value, sizeof value);
-  return owned_tensor(name, "F32", {1}, std::move(bytes));
-}
-
-void add_module(const Module& module, std::vector<TensorToWrite>& out) {
-  const auto& weight = module.weight;
-  const auto& name = module.hf_name();
-  if (!weight.scheme.quantized) {
-    out.push_back(folder_tensor(module, weight.scheme.float_type));
-  } else {
-    const auto groups =
-        compressed_group(weight) == 0 ? std::int64_t(1) : weight.cols / compressed_group(weight);
-    if (weight.scheme.family->id == "f8") {
-      out.push_back(
-          bytes_tensor(name + ".weight", "F8_E4M3", {weight.rows, weight.cols}, weight.codes));
-      out.push_back(
-          bytes_tensor(name + ".weight_scale", safetensors_dtype(weight.scheme.float_type),
-                       weight.scheme.per_tensor ? std::vector<std::int64_t>{1}
-                                                : std::vector{weight.rows, std::int64_t(1)},
-                       weight.scales));
-      if (module.activation_scale != 0)
-        out.push_back(one_float(name + ".input_scale", module.activation_scale));
-    } else if (module.activations != "none") {
-      out.push_back(int8_tensor(name + ".weight", weight));
-      out.push_back(scale_tensor(name + ".weight_scale", weight, 1));
-      if (module.activation_scale != 0)
-        out.push_back(one_float(name + ".input_scale", module.activation_scale));
-    } else {
-      const auto words = int_row_bytes(weight.cols, int(weight.scheme.bits)) / 4;
-      out.push_back(
-          bytes_tensor(name + ".weight_packed", "I32", {weight.rows, words}, weight.codes));
-      out.push_back(scale_tensor(name + ".weight_scale", weight, groups));
-      if (!weight.scheme.symmetric)
-        out.push_back(zero_tensor(name + ".weight_zero_point", weight, groups));
-      const std::int64_t shape[2] = {weight.rows, weight.cols};
-      const auto raw = std::as_bytes(std::span(shape));
-      out.push_back(owned_tensor(name + ".weight_shape", "I64", {2}, {raw.begin(), raw.end()}));
-    }
-  }
-  if (module.bias.rows > 0) {
-    const auto type = module.bias.scheme.float_type;
-    out.push_back(float_tensor(name + ".bias", safetensors_dtype(type), {module.bias.cols},
-                               module.bias, type));
-  }
 }
 
 Result<ExportFiles> files(const ExportInput& input) {
   std::vector<TensorToWrite> tensors;
   for (const auto& module : input.model.modules)
     if (!module.tied_to_embedding)
-      add_module(module, tensors);
+      add_compressed_module(module, tensors);
   if (holds_kv_scales(input.model))
     for (std::size_t i = 0; i < input.model.kv_scales.size(); ++i) {
       const std::string name = attention_name(input.model, int(i));
@@ -287,7 +249,7 @@ extern const Exporter exporter_compressed_tensors;
 const Exporter exporter_compressed_tensors{
     "compressed-tensors",
     "compressed-tensors",
-    "A Hugging Face folder with packed integer weights, mixed per layer.",
+    "A Hugging Face folder with packed integers, f8, nvfp4 or mxfp4 weights, mixed per layer.",
     "vLLM, SGLang, transformers",
     examine,
     files,

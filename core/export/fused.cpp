@@ -27,15 +27,17 @@ std::string kind_of(const ExportModule& module) {
 
 } // namespace
 
+std::string joined_matrix(const Module& module) {
+  const auto whole = joined_as(module.role);
+  return whole.empty() ? std::string()
+                       : module.name.substr(0, module.name.rfind('.')) + " " + std::string(whole);
+}
+
 void examine_fused(const std::vector<ExportModule>& modules, std::vector<Finding>& findings) {
   std::map<std::string, std::map<std::string, std::string>> kinds; ///< kind -> a role that has it
   for (const ExportModule& module : modules) {
-    const auto whole = joined_as(module.source->role);
-    if (whole.empty())
-      continue;
-    const auto& name = module.source->name;
-    kinds[name.substr(0, name.rfind('.')) + " " + std::string(whole)].emplace(kind_of(module),
-                                                                              module.source->role);
+    if (const auto whole = joined_matrix(*module.source); !whole.empty())
+      kinds[whole].emplace(kind_of(module), module.source->role);
   }
   std::vector<std::string> differing;
   for (const auto& [whole, found] : kinds) {

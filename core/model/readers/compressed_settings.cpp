@@ -165,6 +165,12 @@ Result<CompressedSettings> read_settings(const Json& group, const std::string& f
                        "strategy \"" +
                            out.strategy + "\" and groups of " + std::to_string(out.group),
                        where);
+  if ((!out.floats && format.find("fp") != std::string::npos) ||
+      (out.bits != 4 && format.find("fp4") != std::string::npos))
+    return Error{"bad-file",
+                 "The format \"" + format + "\" does not hold weights of type \"" + type +
+                     "\" with " + std::to_string(bits) + " bits",
+                 where};
   if (out.floats && out.bits == 8 &&
       (!out.symmetric || out.strategy == "tensor_group" ||
        (out.strategy == "group" && !(microscaled && format == "mxfp8-quantized"))))
