@@ -3,6 +3,7 @@
 // definition, what the settings say, what is refused, and what single loaders cannot take.
 #include "core/export/doctor.h"
 #include "core/export/packed_columns.h"
+#include "tests/arch_golden.h"
 #include "tests/packed_files.h"
 
 #include <QRegularExpression>
@@ -186,6 +187,8 @@ class TestGptqAwqFiles : public QObject {
   void refused();
   void loaders();
   void joined_orders();
+  void architectures_data();
+  void architectures();
 };
 
 void TestGptqAwqFiles::golden_words() {
@@ -638,6 +641,49 @@ void TestGptqAwqFiles::joined_orders() {
           random_weight("int4-g32-sym", module.weight.rows, module.weight.cols, 99, true);
   QVERIFY(found(findings_of(*model, "gptq"), "one order of columns", "vllm"));
   QVERIFY(found(findings_of(*model, "gptq"), "model.layers.1.self_attn q, k, v", "vllm"));
+}
+
+void TestGptqAwqFiles::architectures_data() {
+  QTest::addColumn<QString>("name");
+  QTest::addColumn<QString>("format");
+  const QDir folder(QString::fromStdString(golden_folder().string()));
+  for (const QFileInfo& file : folder.entryInfoList({QStringLiteral("*.json")}, QDir::Files))
+    for (const char* format : {"gptq", "awq"})
+      QTest::addRow("%s %s", qPrintable(file.completeBaseName()), format)
+          << file.completeBaseName() << QString::fromUtf8(format);
+}
+
+void TestGptqAwqFiles::architectures() {
+  // Joined matrices, those stored as [in, out], other prefixes, tied heads, a vision tower: names
+  // and shapes are the class's own.
+  QFETCH(QString, name);
+  QFETCH(QString, format);
+  QTemporaryDir dir;
+  put_model(read_golden(name.toStdString()), FloatType::bf16, path_of(dir) / "model");
+  const auto model = with_random_weights(path_of(dir) / "model", [](const Module& m) {
+    const bool fits = m.weight.rows % 32 == 0 && m.weight.cols % 32 == 0;
+    return fits && in_blocks(m) ? std::string("int4-g16-sym") : std::string();
+  });
+  QVERIFY2(model->spec, model->why_not_runnable.c_str());
+  std::size_t packed = 0;
+  for (const auto& module : model->modules)
+    packed += module.weight.scheme.quantized;
+  const auto result = exported(*model, format.toUtf8().constData(), path_of(dir) / "out");
+  if (packed == 0) {
+    QVERIFY(!result.ok());
+    return;
+  }
+  QVERIFY2(result.ok(), result.ok() ? "" : result.error().text().c_str());
+  const auto stored = stored_tensors(path_of(dir) / "out");
+  for (const auto& module : model->modules)
+    if (module.weight.scheme.quantized) {
+      const auto& codes = stored.at(module.hf_name() + ".qweight");
+      QCOMPARE(codes.shape, format == QStringLiteral("gptq")
+                                ? (std::vector{module.weight.cols / 8, module.weight.rows})
+                                : (std::vector{module.weight.cols, module.weight.rows / 8}));
+    }
+  for (const VerifyCheck& check : find_exporter(format.toStdString())->rules(path_of(dir) / "out"))
+    QVERIFY2(check.ok, (check.name + ": " + check.detail).c_str());
 }
 
 QTEST_GUILESS_MAIN(TestGptqAwqFiles)

@@ -41,14 +41,6 @@ const std::byte* row_of(const QTensor& weight, std::int64_t row) {
          weight.stored_row(row) * int_row_bytes(weight.cols, int(weight.scheme.bits));
 }
 
-std::uint32_t code_at(const std::byte* row, std::int64_t index, int bits) {
-  const std::int64_t bit = index * bits, byte = bit / 8;
-  auto two = unsigned(std::uint8_t(row[byte]));
-  if (bit % 8 + bits > 8)
-    two |= unsigned(std::uint8_t(row[byte + 1])) << 8;
-  return two >> (bit % 8) & ((1u << bits) - 1);
-}
-
 /// Column of the weight -> position in a row of its codes.
 std::vector<std::int32_t> positions(const QTensor& weight) {
   std::vector<std::int32_t> out(static_cast<std::size_t>(weight.cols));
@@ -57,22 +49,49 @@ std::vector<std::int32_t> positions(const QTensor& weight) {
   return out;
 }
 
-/// `count` words of an output from word `first` on, which begins a code, in the order of columns.
-void ordered_words(const QTensor& weight, std::span<const std::int32_t> position, std::int64_t row,
-                   std::int64_t first, std::int64_t count, std::uint32_t* out) {
-  const int bits = int(weight.scheme.bits);
-  const std::byte* codes = row_of(weight, row);
-  std::uint64_t held = 0;
-  int held_bits = 0;
-  for (std::int64_t col = first * 32 / bits, done = 0; done < count; ++col) {
-    held |= std::uint64_t(code_at(codes, position[std::size_t(col)], bits)) << held_bits;
-    held_bits += bits;
-    if (held_bits >= 32) {
-      out[done++] = std::uint32_t(held);
-      held >>= 32;
-      held_bits -= 32;
-    }
+/// 32 codes from and to `bits` words. With the width known, the loops unroll.
+template <int bits> void unpack_32(const std::byte* words, std::uint8_t* codes) {
+  std::array<std::uint32_t, bits + 1> w{};
+  std::memcpy(w.data(), words, bits * 4);
+  for (int i = 0; i < 32; ++i) {
+    const int at = i * bits / 32, shift = i * bits % 32;
+    const auto both = std::uint64_t(w[std::size_t(at)]) | std::uint64_t(w[std::size_t(at) + 1])
+                                                              << 32;
+    codes[i] = std::uint8_t(both >> shift & ((1u << bits) - 1));
   }
+}
+
+template <int bits>
+void pack_32(const std::uint8_t* codes, const std::int32_t* position, std::uint32_t* words) {
+  std::array<std::uint32_t, bits + 1> w{};
+  for (int i = 0; i < 32; ++i) {
+    const int at = i * bits / 32, shift = i * bits % 32;
+    const auto both = std::uint64_t(codes[position[i]]) << shift;
+    w[std::size_t(at)] |= std::uint32_t(both);
+    w[std::size_t(at) + 1] |= std::uint32_t(both >> 32);
+  }
+  std::copy_n(w.begin(), bits, words);
+}
+
+/// `count` words of an output from word `first` on, codes in the order of the columns. Both divide
+/// by `bits`.
+template <int bits>
+void ordered_words(const QTensor& weight, std::span<const std::int32_t> position, std::int64_t row,
+                   std::int64_t first, std::int64_t count, std::vector<std::uint8_t>& codes,
+                   std::uint32_t* out) {
+  codes.resize(std::size_t(weight.cols));
+  const std::byte* from = row_of(weight, row);
+  for (std::int64_t i = 0; i < weight.cols / 32; ++i)
+    unpack_32<bits>(from + i * bits * 4, codes.data() + i * 32);
+  for (std::int64_t i = 0; i < count / bits; ++i)
+    pack_32<bits>(codes.data(), position.data() + (first / bits + i) * 32, out + i * bits);
+}
+
+auto ordered_words_of(int bits) {
+  return bits == 2   ? ordered_words<2>
+         : bits == 3 ? ordered_words<3>
+         : bits == 4 ? ordered_words<4>
+                     : ordered_words<8>;
 }
 
 std::uint32_t zero_of(const QTensor& weight, std::int64_t row, std::int64_t group) {
@@ -143,12 +162,14 @@ TensorToWrite gptq_codes(std::string name, const QTensor& weight) {
           [&weight, rows, words, bits](OutputFile& file) {
             const auto position =
                 weight.column_order ? positions(weight) : std::vector<std::int32_t>();
+            const auto sort = ordered_words_of(bits);
             // Pieces begin where a code does: every `bits` words.
             return write_words(
                 file, rows, words, bits,
                 [&](std::int64_t first, std::int64_t count, std::uint32_t* out) {
                   parallel_for((words + tile - 1) / tile, 1, [&](std::int64_t b, std::int64_t e) {
                     std::vector<std::uint32_t> sorted;
+                    std::vector<std::uint8_t> codes;
                     if (!position.empty())
                       sorted.resize(std::size_t(tile * count));
                     for (std::int64_t begin = b * tile; begin < std::min(e * tile, words);
@@ -158,7 +179,7 @@ TensorToWrite gptq_codes(std::string name, const QTensor& weight) {
                       for (std::int64_t i = 0; i < beside; ++i) {
                         auto* own = sorted.data() + i * (sorted.empty() ? 0 : count);
                         if (!sorted.empty())
-                          ordered_words(weight, position, begin + i, first, count, own);
+                          sort(weight, position, begin + i, first, count, codes, own);
                         lines[std::size_t(i)] = sorted.empty()
                                                     ? row_of(weight, begin + i) + first * 4
                                                     : reinterpret_cast<const std::byte*>(own);
