@@ -84,6 +84,29 @@ std::int64_t first_difference(const QTensor& wanted, const QTensor& written) {
   return first;
 }
 
+/// Zero points that became float offsets: the same codes and scales, and offsets that are
+/// -zero * scale after one rounding to their type.
+Result<void> compare_offsets(const std::string& name, const QTensor& wanted,
+                             const QTensor& written) {
+  const auto type = wanted.scheme.float_type;
+  if (wanted.scheme.bits != written.scheme.bits || wanted.scheme.group != written.scheme.group ||
+      type != written.scheme.float_type)
+    return mismatch(name, wanted.scheme.id + " was read back as " + written.scheme.id);
+  if (!same_bytes(wanted.codes, written.codes))
+    return mismatch(name, "its codes differ");
+  if (!same_bytes(wanted.scales, written.scales))
+    return mismatch(name, "its scales differ");
+  const auto groups = std::int64_t(wanted.scales.size() / float_size(type));
+  for (std::int64_t i = 0; i < groups; ++i) {
+    const int zero = wanted.scheme.symmetric ? 1 << (int(wanted.scheme.bits) - 1)
+                                             : int(wanted.zeros[std::size_t(i)]);
+    const double exact = -double(zero) * double(load_float(type, wanted.scales.data(), i));
+    if (load_float(type, written.zeros.data(), i) != rounded(float(exact), type))
+      return mismatch(name, "the offset of group " + std::to_string(i) + " differs");
+  }
+  return {};
+}
+
 Result<void> compare_weights(const std::string& name, const QTensor& wanted_as_stored,
                              const QTensor& written_as_stored) {
   const ByRows wanted_rows(wanted_as_stored), written_rows(written_as_stored);
@@ -111,6 +134,8 @@ Result<void> compare_weights(const std::string& name, const QTensor& wanted_as_s
       return mismatch(name, "the scales of its scales differ");
     return {};
   }
+  if (written.scheme.family->id == "affine" && wanted.scheme.family->id == "int")
+    return compare_offsets(name, wanted, written);
   if (const auto row = first_difference(wanted, written); row >= 0)
     return mismatch(name, "row " + std::to_string(row) + " decodes to other values (" +
                               wanted.scheme.id + " read back as " + written.scheme.id + ")");

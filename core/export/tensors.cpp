@@ -150,7 +150,7 @@ Result<std::vector<FileToWrite>> model_files(const ExportInput& input,
   const auto& model = input.model;
   OrderedJson config = OrderedJson::object();
   for (const auto& [key, value] : model.config.items())
-    if (key != "quantization_config" && key != "compression_config")
+    if (key != "quantization_config" && key != "compression_config" && key != "quantization")
       config[key] = value;
   static constexpr std::array torch_names{"float32", "float16", "bfloat16"};
   const char* dtype = torch_names[std::size_t(model_float_type(model))];
@@ -162,6 +162,9 @@ Result<std::vector<FileToWrite>> model_files(const ExportInput& input,
       config["tie_word_embeddings"] = module.tied_to_embedding;
   if (!quantization_config.is_null())
     config["quantization_config"] = quantization_config;
+  // The settings of MLX name no method, and MLX looks for them under its own key.
+  if (quantization_config.is_object() && !quantization_config.contains("quant_method"))
+    config["quantization"] = quantization_config;
   std::vector<FileToWrite> out;
   for (const auto& file : model.side_files) {
     TRY_ASSIGN(auto copy, copied_file(file));

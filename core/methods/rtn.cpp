@@ -138,6 +138,8 @@ Result<MethodOutput> quantize(const MethodInput& input) {
     return round_float8(input, dither);
   if (family == "ternary")
     return round_ternary(input, dither);
+  if (family == "affine")
+    return round_affine(input, dither);
   if (family == "int")
     return quantize_int(input, dither);
   TRY_ASSIGN(MethodOutput output, family == "nvfp4" ? round_nvfp4(input) : quantize_blocks(input));

@@ -144,4 +144,81 @@ Result<MethodOutput> round_nvfp4(const MethodInput& input) {
   return output;
 }
 
+namespace {
+
+/// By the rule of MLX: the extreme of larger magnitude is code 0, and zero is a code.
+struct AffineGrid {
+  float scale = 1, offset = 0;
+
+  AffineGrid(float lo, float hi, int bits, FloatType type, bool* clamped) {
+    const float top = float((1 << bits) - 1);
+    const bool from_below = std::fabs(lo) > std::fabs(hi);
+    const float edge = from_below ? lo : hi;
+    if (lo == hi) { // all alike: code 0
+      offset = lo;
+    } else {
+      float step = (hi - lo) / top;
+      if (!std::isfinite(step))
+        step = hi / top - lo / top;
+      if (const float steps = std::nearbyint(edge / step); steps != 0) {
+        step = std::fabs(edge / steps);
+        offset = edge;
+      }
+      scale = stored_scale(step, type, clamped) * (from_below ? 1.0f : -1.0f);
+    }
+    std::byte stored[4];
+    store_float(type, stored, 0, offset);
+    offset = load_float(type, stored, 0);
+    if (!std::isfinite(offset)) {
+      offset = std::copysign(65504.0f, offset);
+      *clamped = true;
+    }
+  }
+};
+
+} // namespace
+
+Result<MethodOutput> round_affine(const MethodInput& input, const Dither& dither) {
+  const FloatView& w = input.weight;
+  const Scheme& scheme = input.scheme;
+  const int bits = int(scheme.bits);
+  const std::int64_t group = std::min(scheme.group, w.cols);
+  const std::int64_t groups = (w.cols + group - 1) / group;
+  std::vector<float> lo, hi;
+  TRY(exact_ranges(input, {bits, group}, lo, hi));
+  MethodOutput output = empty_output(input);
+  note_observer(input, "whose groups reach from their smallest to their largest value", output);
+  QTensor& tensor = output.tensor;
+  std::vector<AffineGrid> grids;
+  grids.reserve(lo.size());
+  std::int64_t hits = 0;
+  for (std::size_t i = 0; i < lo.size(); ++i) {
+    bool clamped = false;
+    grids.emplace_back(lo[i], hi[i], bits, scheme.float_type, &clamped);
+    hits += clamped;
+    store_float(scheme.float_type, tensor.owned_scales.data(), std::int64_t(i), grids[i].scale);
+    store_float(scheme.float_type, tensor.owned_zeros.data(), std::int64_t(i), grids[i].offset);
+  }
+  const auto stride = int_row_bytes(w.cols, bits);
+  const float top = float((1 << bits) - 1);
+  TRY(each_row_of(w, &input.feedback, [&](std::int64_t row, const float* values) {
+    auto* to = reinterpret_cast<std::uint8_t*>(tensor.owned_codes.data()) + row * stride;
+    for (std::int64_t col = 0; col < w.cols; ++col) {
+      const AffineGrid& grid = grids[std::size_t(row * groups + col / group)];
+      const float x = (values[col] - grid.offset) * (1.0f / grid.scale);
+      const float below = std::floor(x);
+      float code = std::nearbyint(x);
+      if (dither.on() && below != x)
+        code = below + float(dither.up(double(below), double(x), double(below) + 1, row, col));
+      const auto u = unsigned(std::clamp(code, 0.0f, top));
+      const std::int64_t bit = col * bits;
+      to[bit / 8] = std::uint8_t(to[bit / 8] | u << (bit % 8));
+      if (bit % 8 + bits > 8)
+        to[bit / 8 + 1] = std::uint8_t(to[bit / 8 + 1] | u >> (8 - bit % 8));
+    }
+  }));
+  note_clamped(input, hits, output);
+  return output;
+}
+
 } // namespace bitlathe

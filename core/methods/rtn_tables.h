@@ -11,5 +11,6 @@ Result<MethodOutput> round_blockwise(const MethodInput& input, const Dither& dit
 Result<MethodOutput> round_float8(const MethodInput& input, const Dither& dither);
 Result<MethodOutput> round_nvfp4(const MethodInput& input);
 Result<MethodOutput> round_ternary(const MethodInput& input, const Dither& dither);
+Result<MethodOutput> round_affine(const MethodInput& input, const Dither& dither);
 
 } // namespace bitlathe
