@@ -19,13 +19,14 @@ class TestFuzzCorpus : public QObject {
  private Q_SLOTS:
   void replay_data() {
     QTest::addColumn<QString>("name");
-    for (const char* name : {"safetensors", "gguf", "tokenizer", "template"})
+    for (const char* name : {"safetensors", "gguf", "onnx", "tokenizer", "template"})
       QTest::newRow(name) << name;
   }
   void replay() {
     QFETCH(QString, name);
     const auto parse = name == "safetensors" ? fuzz::safetensors
                        : name == "gguf"      ? fuzz::gguf
+                       : name == "onnx"      ? fuzz::onnx
                        : name == "tokenizer" ? fuzz::tokenizer
                                              : fuzz::chat_template;
     const auto folder = test::source_dir() / "tests" / "fuzz" / "corpus" / name.toStdString();

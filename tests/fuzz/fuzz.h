@@ -12,6 +12,7 @@ namespace bitlathe::fuzz {
 
 void safetensors(std::string_view input);
 void gguf(std::string_view input);
+void onnx(std::string_view input);
 void tokenizer(std::string_view input);
 void chat_template(std::string_view input);
 
