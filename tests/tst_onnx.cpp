@@ -553,6 +553,35 @@ class TestOnnx : public QObject {
     proto = good;
     proto.set_ir_version(1);
     finds(proto, "IR version");
+    proto = good;
+    proto.mutable_graph()->mutable_node(4)->set_op_type("MatMull");
+    finds(proto, "is no operator of ONNX");
+    proto = good;
+    for (auto& node : *proto.mutable_graph()->mutable_node())
+      if (node.op_type() == "Concat")
+        node.clear_attribute();
+    finds(proto, "axis");
+    // What only the model that it was made of can tell.
+    const auto differs = [&](const onnx::ModelProto& changed, const char* what) {
+      put(file, changed.SerializeAsString());
+      const auto report = verified(file, model.get());
+      const auto text = failed_checks(report);
+      QVERIFY2(!report.ok && text.find(what) != std::string::npos, (text + what).c_str());
+    };
+    proto = good;
+    for (auto& node : *proto.mutable_graph()->mutable_node())
+      for (auto& attribute : *node.mutable_attribute())
+        if (attribute.name() == "epsilon")
+          attribute.set_f(0.5f);
+    differs(proto, "LayerNormalization differs");
+    proto = good;
+    for (auto& tensor : *proto.mutable_graph()->mutable_initializer())
+      if (tensor.name() == "constant_0")
+        tensor.mutable_raw_data()->front() ^= 1;
+    differs(proto, "constant_0 differs");
+    proto = good;
+    proto.mutable_graph()->add_initializer()->CopyFrom(proto.graph().initializer(0));
+    differs(proto, "is there twice");
     // A node with ten thousand graphs inside of each other.
     std::string nested = "\x0a\x00";
     for (int i = 0; i < 10000; ++i) {

@@ -135,8 +135,11 @@ Result<VerifyReport> verify(const fs::path& path, const Checkpoint* against, Fee
     report.checks.push_back(std::move(check));
   TRY_ASSIGN(auto finite, check_onnx_finite(*model, feedback));
   report.checks.push_back(std::move(finite));
-  if (against)
+  if (against) {
+    TRY_ASSIGN(auto same, check_onnx_graph(*model, *against));
+    report.checks.push_back(std::move(same));
     TRY(compare_onnx(*model, *against, feedback, report));
+  }
   report.ok = std::all_of(report.checks.begin(), report.checks.end(),
                           [](const VerifyCheck& check) { return check.ok; });
   return report;

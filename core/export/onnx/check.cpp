@@ -209,6 +209,7 @@ std::vector<VerifyCheck> check_onnx(const OnnxModel& model) {
   graph.graph(model.proto.graph(), {}, model.initializers, 0);
   out.push_back(
       graph.problems.check("graph", plural(graph.nodes, "node") + ", each after what it takes"));
+  out.push_back(check_onnx_operators(model));
   check_weights(model, out);
   out.push_back(check_products(model));
   out.push_back(check_interface(model));

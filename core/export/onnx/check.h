@@ -13,6 +13,13 @@ fs::path find_onnx(const fs::path& path);
 /// What ONNX Runtime checks when it loads a model, and what programs that run decoders expect.
 std::vector<VerifyCheck> check_onnx(const OnnxModel& model);
 
+/// Nodes against ONNX's own description of its operators, for opsets that the library knows.
+VerifyCheck check_onnx_operators(const OnnxModel& model);
+
+/// A file of this program against the graph that it makes of the checkpoint, where that is in the
+/// same form: nothing may differ.
+Result<VerifyCheck> check_onnx_graph(const OnnxModel& model, const Checkpoint& against);
+
 /// Every weight of the checkpoint against the graph's: codes and scales of a quantized one and
 /// values of a float one that is stored as floats exactly; else what rounding costs.
 Result<void> compare_onnx(const OnnxModel& model, const Checkpoint& against, Feedback& feedback,
