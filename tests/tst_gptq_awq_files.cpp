@@ -296,6 +296,8 @@ void TestGptqAwqFiles::awq_every_word() {
       QVERIFY2(back.ok() && (*back)->spec, back.ok() ? "" : back.error().text().c_str());
       QCOMPARE((*back)->format, std::string("awq"));
       QVERIFY((*back)->find_module("lm_head")->weight.scheme.quantized == head);
+      const auto read = (*back)->find_module("model.layers.0.mlp.up_proj")->weight.scheme.id;
+      QCOMPARE(read, std::string(scheme) == "int4-tensor-asym" ? "int4-channel-asym" : scheme);
       for (const VerifyCheck& check : find_exporter("awq")->rules(out))
         QVERIFY2(check.ok, (check.name + ": " + check.detail).c_str());
     }

@@ -148,17 +148,20 @@ Result<void> read_module(const std::string& name, const Parts& parts, std::int64
       "the qweight and a group_size of " + std::to_string(group_size > 0 ? group_size : -1);
   TRY(expect_shape(name, "scales", *scales, groups, out.rows, why));
   TRY(expect_shape(name, "qzeros", *zeros, groups, out.rows / 8, why));
-  TRY_ASSIGN(out.scheme, parse_scheme("int4" +
-                                      (group_size > 0 ? "-g" + std::to_string(group)
-                                                      : std::string("-channel")) +
-                                      "-asym" +
-                                      (scales->dtype == "BF16"  ? "-sbf16"
-                                       : scales->dtype == "F32" ? "-sf32"
-                                                                : "")));
   read_codes(*codes, out);
   read_zeros(*zeros, groups, out);
   TRY(read_scales(name, *scales, out));
+  // Symmetric codes have no other form in this layout.
+  const bool symmetric = std::all_of(out.owned_zeros.begin(), out.owned_zeros.end(),
+                                     [](std::byte zero) { return zero == std::byte(8); });
+  if (symmetric)
+    out.owned_zeros.clear();
   out.own();
+  std::string id =
+      std::string("int4") + (group_size > 0 ? "-g" + std::to_string(group) : "-channel");
+  id += symmetric ? "-sym" : "-asym";
+  id += scales->dtype == "BF16" ? "-sbf16" : scales->dtype == "F32" ? "-sf32" : "";
+  TRY_ASSIGN(out.scheme, parse_scheme(id));
   module.shape = matrix_shape(out);
   return {};
 }
