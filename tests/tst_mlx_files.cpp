@@ -183,7 +183,12 @@ class TestMlxFiles : public QObject {
       const auto model = quantized(path_of(dir_) / "bf16", scheme);
       return found(findings_of(*model, "mlx"), Level::refuse, says);
     };
-    QVERIFY(refused("int4-g64-asym", "nearest: int4-g64-asym-sbf16"));
+    const auto halves = quantized(path_of(dir_) / "bf16", "int4-g64-asym");
+    QVERIFY(found(findings_of(*halves, "mlx"), Level::warning, "that end with -sbf16", "mlx"));
+    QTemporaryDir dir;
+    QVERIFY(exported(*halves, "mlx", path_of(dir) / "halves").ok());
+    QCOMPARE(opened(path_of(dir) / "halves")->find_module(q0)->weight.scheme.float_type,
+             FloatType::f16);
     QVERIFY(refused("int7-g64-sym-sbf16", "nearest: int8-g64-sym-sbf16"));
     QVERIFY(refused("int4-channel-sym-sbf16", "nearest: int4-g64-sym-sbf16"));
     QVERIFY(refused("int4-g16-sym-sbf16", "nearest: int4-g32-sym-sbf16"));

@@ -42,7 +42,7 @@ std::string nearest(const Scheme& scheme, std::int64_t cols, FloatType type) {
 }
 
 /// Why the format cannot hold a scheme; empty when it can.
-std::string why_not(const Scheme& scheme, std::int64_t cols, FloatType type) {
+std::string why_not(const Scheme& scheme, std::int64_t cols) {
   if (!is_codes(scheme))
     return "MLX holds integer codes with a scale and an offset per group, not " + scheme.id;
   if (scheme.bits == 7)
@@ -54,10 +54,11 @@ std::string why_not(const Scheme& scheme, std::int64_t cols, FloatType type) {
   if (cols % scheme.group != 0)
     return "MLX needs whole groups, and " + std::to_string(cols) + " columns do not divide by " +
            std::to_string(scheme.group);
-  if (scheme.float_type != type)
-    return "MLX keeps scales in the type of the model's other weights, " +
-           std::string(float_scheme(type).id);
   return {};
+}
+
+std::string other_scales(FloatType type) {
+  return "MLX keeps scales in the type of the model's other weights, " + float_scheme(type).id;
 }
 
 Exporter::Fallback fallback(const Scheme& scheme, const Module& module) {
@@ -65,7 +66,9 @@ Exporter::Fallback fallback(const Scheme& scheme, const Module& module) {
   if (!is_codes(scheme) || !source.family || source.quantized)
     return {};
   const auto cols = module.weight.cols;
-  const auto why = why_not(scheme, cols, source.float_type);
+  auto why = why_not(scheme, cols);
+  if (why.empty() && scheme.float_type != source.float_type)
+    why = other_scales(source.float_type);
   if (why.empty())
     return {};
   const auto use = nearest(scheme, cols, source.float_type);
@@ -77,16 +80,18 @@ Exporter::Fallback fallback(const Scheme& scheme, const Module& module) {
 }
 
 /// Largest distance, in steps, that the rounding of an offset moves values by.
-double offset_rounding(const Scheme& scheme, FloatType type) {
+double offset_rounding(const Scheme& scheme) {
   const double zero = double((1 << int(scheme.bits)) - 1);
-  return zero * (type == FloatType::bf16 ? 0x1p-8 : type == FloatType::f16 ? 0x1p-11 : 0x1p-24);
+  return zero * (scheme.float_type == FloatType::bf16  ? 0x1p-8
+                 : scheme.float_type == FloatType::f16 ? 0x1p-11
+                                                       : 0x1p-24);
 }
 
 std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportModule>& modules) {
   std::vector<Finding> out;
   const FloatType type = model_float_type(model);
   std::map<std::string, std::vector<std::string>> rounded; ///< modules by "at most"
-  std::vector<std::string> turned;
+  std::vector<std::string> turned, other_types;
   bool any = false;
   for (const ExportModule& module : modules) {
     const Module& source = *module.source;
@@ -102,7 +107,7 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
     }
     if (!scheme.quantized)
       continue;
-    if (const auto why = why_not(scheme, source.weight.cols, type); !why.empty()) {
+    if (const auto why = why_not(scheme, source.weight.cols); !why.empty()) {
       const auto use = nearest(scheme, source.weight.cols, type);
       refuse(why + "; nearest: " + (use.empty() ? "keep its float type" : use));
       continue;
@@ -117,12 +122,16 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
     if (module.activations != "none")
       refuse("MLX keeps inputs in float, not " + module.activations +
              "; nearest: activations none");
+    if (scheme.float_type != type)
+      other_types.push_back(source.name);
     if (source.transposed_in_hf)
       turned.push_back(source.name);
     if (scheme.family->id == "int" && !scheme.symmetric) {
       char text[32];
-      std::snprintf(text, sizeof text, "%.2g", offset_rounding(scheme, type));
-      rounded[text].push_back(source.name);
+      std::snprintf(text, sizeof text, "%.2g", offset_rounding(scheme));
+      rounded[float_scheme(scheme.float_type).id +
+              ": codes and scales stay, values move by at most " + text + " of a step"]
+          .push_back(source.name);
     }
   }
   const auto add = [&](Level level, const std::string& text, const std::string& runtime = {}) {
@@ -132,10 +141,15 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
     add(Level::refuse, "No module is quantized to integer codes, so there is nothing for this "
                        "format to hold; nearest: safetensors");
   for (const auto& [most, names] : rounded)
-    add(Level::note, "Zero points become offsets -zero * scale, rounded to " +
-                         float_scheme(type).id +
-                         ": codes and scales stay, values move by at most " + most +
-                         " of a step: " + name_list(names));
+    add(Level::note,
+        "Zero points become offsets -zero * scale, rounded to " + most + ": " + name_list(names));
+  if (!other_types.empty())
+    add(Level::warning,
+        other_scales(type) + "; with others it computes in f32, which is slower; nearest: " +
+            (type == FloatType::f16 ? std::string("schemes without -sbf16 and -sf32")
+                                    : "schemes that end with " + scale_tail(type)) +
+            ": " + name_list(other_types),
+        "mlx");
   if (!turned.empty())
     add(Level::warning,
         "mlx-lm turns the matrices of this architecture round while loading unless their names "
