@@ -304,11 +304,15 @@ class TestOnnx : public QObject {
   void bytes_of_blocks() {
     QTemporaryDir dir;
     make_golden("llama-wide-heads", path_of(dir) / "hf");
-    for (const auto& [id, bits, size] :
-         {std::tuple("int4-g32-asym", 4, 32), std::tuple("int8-g16-asym", 8, 16),
-          std::tuple("int2-g16-asym", 2, 16), std::tuple("int4-g32-sym", 4, 32)}) {
-      const auto model =
-          quantized(path_of(dir) / "hf", [&](const Module& m) { return only_linears(m, id); });
+    struct Layout {
+      const char* id;
+      int bits, size;
+    };
+    for (const Layout& layout : {Layout{"int4-g32-asym", 4, 32}, Layout{"int8-g16-asym", 8, 16},
+                                 Layout{"int2-g16-asym", 2, 16}, Layout{"int4-g32-sym", 4, 32}}) {
+      const auto [id, bits, size] = layout;
+      const auto model = quantized(path_of(dir) / "hf",
+                                   [&](const Module& m) { return only_linears(m, layout.id); });
       const auto outcome = exported(*model, path_of(dir) / id);
       QVERIFY2(outcome.ok(), outcome.ok() ? "" : outcome.error().text().c_str());
       const auto stored = initializers_of(outcome->path / "model.onnx");

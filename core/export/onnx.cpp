@@ -150,6 +150,11 @@ constexpr UseWith uses[] = {
      "import onnxruntime\n"
      "session = onnxruntime.InferenceSession(\"{path}/model.onnx\")\n"
      "print([i.name for i in session.get_inputs()])"},
+    {"onnxruntime", "Transformers.js",
+     "import { pipeline } from '@huggingface/transformers';\n"
+     "const options = { subfolder: '', dtype: 'fp32' }; // model.onnx, whatever it holds\n"
+     "const generate = await pipeline('text-generation', '{path}', options);\n"
+     "console.log(await generate('Once upon a time', { max_new_tokens: 50 }));"},
     {"transformers", "Optimum",
      "from optimum.onnxruntime import ORTModelForCausalLM\n"
      "from transformers import AutoTokenizer\n"
