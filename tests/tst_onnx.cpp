@@ -5,6 +5,7 @@
 // graphs compute is held against ONNX Runtime in tests/peers/onnx.mjs.
 #include "core/export/doctor.h"
 #include "core/export/exporter.h"
+#include "core/job/quantize.h"
 #include "core/methods/method.h"
 #include "tests/arch_golden.h"
 
@@ -481,6 +482,45 @@ class TestOnnx : public QObject {
           entry.set_value("../small/" + entry.value());
     put(outcome->path / "model.onnx", moved.SerializeAsString());
     damaged("no file beside the model");
+  }
+
+  /// The size of every file of an export whose weights are not there yet.
+  void predicted_from_a_plan_data() {
+    QTest::addColumn<QString>("scheme");
+    QTest::addColumn<QString>("activations");
+    for (const char* scheme : {"int4-g16-asym", "int2-g64-sym", "nf4-b32-dq", "f16"})
+      QTest::newRow(scheme) << scheme << "none";
+    QTest::newRow("dynamic") << "int8-channel-sym"
+                             << "int8-token-dynamic";
+  }
+  void predicted_from_a_plan() {
+    QFETCH(QString, scheme);
+    QFETCH(QString, activations);
+    QTemporaryDir dir;
+    make_golden("phi3-window", path_of(dir) / "hf");
+    const auto model = opened(path_of(dir) / "hf");
+    const auto compute = std::move(*make_cpu_compute());
+    Recipe recipe;
+    recipe.default_scheme = scheme.toStdString();
+    recipe.activations = activations.toStdString();
+    auto plan = make_plan(*model, recipe);
+    QVERIFY2(plan.ok(), plan.ok() ? "" : plan.error().text().c_str());
+    fit_plan(*plan, *model, exporter());
+    const ExportOptions options{path_of(dir) / "onnx", "small", false, 20000};
+    const auto predicted = predict_export(*model, *plan, exporter(), options);
+    QVERIFY2(predicted.ok(), predicted.ok() ? "" : predicted.error().text().c_str());
+    QVERIFY(predicted->files.size() > 2);
+    Feedback feedback;
+    QuantizeOptions to;
+    to.result_folder = path_of(dir) / "result";
+    const auto made = run_quantize(*model, *plan, *compute, to, feedback);
+    QVERIFY2(made.ok(), made.ok() ? "" : made.error().text().c_str());
+    const auto kept = opened(to.result_folder);
+    const auto outcome = run_export(*kept, exporter(), options, feedback);
+    QVERIFY2(outcome.ok(), outcome.ok() ? "" : outcome.error().text().c_str());
+    for (const auto& file : predicted->files)
+      if (file.name.extension() != ".json")
+        QCOMPARE(fs::file_size(outcome->path / file.name), file.bytes);
   }
 
   /// Cut off anywhere, any byte changed: a finding, never a crash; and what is changed in codes is
