@@ -2,10 +2,12 @@
 // compressed-tensors: packed integers (pack-quantized), int8 weights with int8 activations
 // (int-quantized), f8 (float-quantized), nvfp4 and mxfp4, mixed per module through configuration
 // groups.
+#include "core/export/compressed_rules.h"
 #include "core/export/compressed_write.h"
 #include "core/export/fused.h"
 #include "core/schemes/activations.h"
 
+#include <array>
 #include <functional>
 #include <map>
 #include <optional>
@@ -243,6 +245,16 @@ Result<ExportFiles> files(const ExportInput& input) {
   return folder_files(input, std::move(tensors), compressed_config(input.model));
 }
 
+constexpr std::array<UseWith, 3> uses{
+    UseWith{"vllm", "vLLM", "vllm serve {path}"},
+    UseWith{"transformers", "transformers",
+            "# pip install compressed-tensors\n"
+            "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+            "model = AutoModelForCausalLM.from_pretrained(\"{path}\", device_map=\"auto\")\n"
+            "tokenizer = AutoTokenizer.from_pretrained(\"{path}\")\n"},
+    UseWith{"llama.cpp", "llama.cpp (decoded to floats; one group of settings)",
+            "python convert_hf_to_gguf.py {path} --outtype f16 --outfile {name}.gguf"}};
+
 } // namespace
 
 extern const Exporter exporter_compressed_tensors;
@@ -253,6 +265,8 @@ const Exporter exporter_compressed_tensors{
     "vLLM, SGLang, transformers",
     examine,
     files,
-    fallback};
+    fallback,
+    uses,
+    compressed_rules};
 
 } // namespace bitlathe
