@@ -159,6 +159,28 @@ class TestMlxFiles : public QObject {
             *read_file(path_of(dir) / "again" / "model.safetensors"));
   }
 
+  void larger_groups_are_repeated() {
+    QTemporaryDir dir;
+    int n = 0;
+    for (const char* scheme :
+         {"int8-channel-sym-sf32", "int4-channel-asym-sf32", "int8-tensor-sym-sf32",
+          "int6-tensor-asym", "int4-g512-asym-sbf16"}) {
+      const auto model = quantized(path_of(dir_) / "f32", scheme);
+      const auto out = path_of(dir) / std::to_string(n++);
+      const auto result = exported(*model, "mlx", out);
+      QVERIFY2(result.ok(), (scheme + (result.ok() ? "" : result.error().text())).c_str());
+      QVERIFY(noted(result->notes, "repeated for every group"));
+      const auto back = opened(out);
+      const QTensor& o = back->find_module("model.layers.0.self_attn.o_proj")->weight; // 64 columns
+      QCOMPARE(o.scheme.group, std::int64_t(64));
+      QCOMPARE(back->find_module(q0)->weight.scheme.group, std::int64_t(128));
+      if (std::string(scheme).find("asym") == std::string::npos)
+        QCOMPARE(decode_all(o),
+                 decode_all(model->find_module("model.layers.0.self_attn.o_proj")->weight));
+      QCOMPARE(broken_rules("mlx", out), std::string());
+    }
+  }
+
   void comparison_knows_offsets() {
     QTemporaryDir dir;
     Feedback feedback;
@@ -190,7 +212,6 @@ class TestMlxFiles : public QObject {
     QCOMPARE(opened(path_of(dir) / "halves")->find_module(q0)->weight.scheme.float_type,
              FloatType::f16);
     QVERIFY(refused("int7-g64-sym-sbf16", "nearest: int8-g64-sym-sbf16"));
-    QVERIFY(refused("int4-channel-sym-sbf16", "nearest: int4-g64-sym-sbf16"));
     QVERIFY(refused("int4-g16-sym-sbf16", "nearest: int4-g32-sym-sbf16"));
     QVERIFY(refused("nf4-b64", "nearest: int4-g64-sym-sbf16"));
     QVERIFY(refused("f8_e4m3-channel", "nearest: int8-g64-sym-sbf16"));
@@ -200,18 +221,25 @@ class TestMlxFiles : public QObject {
     QVERIFY(found(findings_of(*opened(path_of(dir_) / "bf16"), "mlx"), Level::refuse,
                   "nothing for this format"));
 
-    // A plan gets the type of scales and the groups that fit.
-    make_small_folder(path_of(dir_) / "odd", {.hidden = 64, .ffn = 96});
+    // A last group that is shorter is held by smaller groups.
+    make_small_folder(path_of(dir_) / "short", {.hidden = 64, .ffn = 96});
+    const auto ragged = quantized(path_of(dir_) / "short", "int4-g64-asym-sbf16");
+    QVERIFY(exported(*ragged, "mlx", path_of(dir) / "ragged").ok());
+    const auto back = opened(path_of(dir) / "ragged");
+    QCOMPARE(back->find_module("model.layers.0.mlp.down_proj")->weight.scheme.group,
+             std::int64_t(32));
+
+    // A plan keeps matrices that no group divides.
+    make_small_folder(path_of(dir_) / "odd", {.hidden = 64, .ffn = 100});
     const auto odd = opened(path_of(dir_) / "odd");
     Recipe recipe;
     recipe.default_scheme = "int4-g64-asym";
     auto plan = make_plan(*odd, recipe);
     QVERIFY2(plan.ok(), plan.ok() ? "" : plan.error().text().c_str());
     fit_plan(*plan, *odd, *find_exporter("mlx"));
-    QCOMPARE(plan->find(q0)->scheme.id, std::string("int4-g64-asym-sbf16"));
-    QCOMPARE(plan->find("model.layers.0.mlp.down_proj")->scheme.id,
-             std::string("int4-g32-asym-sbf16"));
-    QVERIFY(noted(plan->notes, "keeps scales in the type"));
+    QCOMPARE(plan->find(q0)->scheme.id, std::string("int4-g64-asym"));
+    QCOMPARE(plan->find("model.layers.0.mlp.down_proj")->scheme.id, std::string("bf16"));
+    QVERIFY(noted(plan->notes, "100 columns do not divide by 64"));
     for (const Finding& finding : find_exporter("mlx")->examine(*odd, export_modules(*odd, *plan)))
       QVERIFY2(finding.level != Level::refuse, finding.message.c_str());
   }

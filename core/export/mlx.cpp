@@ -10,6 +10,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <map>
 
 namespace bitlathe {
@@ -22,6 +23,27 @@ constexpr std::array mlx_groups{128, 64, 32};
 
 bool is_codes(const Scheme& scheme) {
   return scheme.family && (scheme.family->id == "int" || scheme.family->id == "affine");
+}
+
+/// The group of MLX that a scheme's scales are written for, repeated where one is for more columns;
+/// 0: none.
+std::int64_t mlx_group(const Scheme& scheme, std::int64_t cols) {
+  const auto whole = scheme.group == 0 || scheme.per_tensor ? cols : std::min(scheme.group, cols);
+  for (const int group : mlx_groups)
+    if (whole % group == 0 && cols % group == 0)
+      return group;
+  return 0;
+}
+std::int64_t mlx_group(const QTensor& weight) { return mlx_group(weight.scheme, weight.cols); }
+
+/// Where the scale of a written group stands.
+std::int64_t grid_index(const QTensor& weight, std::int64_t row, std::int64_t group) {
+  const auto& scheme = weight.scheme;
+  if (scheme.per_tensor)
+    return 0;
+  const auto whole = scheme.group == 0 ? weight.cols : std::min(scheme.group, weight.cols);
+  const std::int64_t per_row = (weight.cols + whole - 1) / whole;
+  return weight.stored_row(row) * per_row + group * mlx_group(weight) / whole;
 }
 
 std::string scale_tail(FloatType type) {
@@ -47,14 +69,15 @@ std::string why_not(const Scheme& scheme, std::int64_t cols) {
     return "MLX holds integer codes with a scale and an offset per group, not " + scheme.id;
   if (scheme.bits == 7)
     return "MLX has 2, 3, 4, 5, 6 and 8 bits, not 7";
-  if (std::find(mlx_groups.begin(), mlx_groups.end(), scheme.group) == mlx_groups.end())
-    return "MLX has groups of 32, 64 and 128 columns, not " +
-           (scheme.group > 0 ? std::to_string(scheme.group)
-                             : std::string(scheme.per_tensor ? "whole tensors" : "whole rows"));
-  if (cols % scheme.group != 0)
-    return "MLX needs whole groups, and " + std::to_string(cols) + " columns do not divide by " +
-           std::to_string(scheme.group);
-  return {};
+  if (mlx_group(scheme, cols) != 0)
+    return {};
+  if (scheme.group == 0 || scheme.group >= cols)
+    return "MLX has groups of 32, 64 and 128 columns, and " + std::to_string(cols) +
+           " columns do not divide into them";
+  return std::find(mlx_groups.begin(), mlx_groups.end(), scheme.group) != mlx_groups.end()
+             ? "MLX needs whole groups, and " + std::to_string(cols) +
+                   " columns do not divide by " + std::to_string(scheme.group)
+             : "MLX has groups of 32, 64 and 128 columns, not " + std::to_string(scheme.group);
 }
 
 std::string other_scales(FloatType type) {
@@ -66,15 +89,13 @@ Exporter::Fallback fallback(const Scheme& scheme, const Module& module) {
   if (!is_codes(scheme) || !source.family || source.quantized)
     return {};
   const auto cols = module.weight.cols;
-  auto why = why_not(scheme, cols);
-  if (why.empty() && scheme.float_type != source.float_type)
-    why = other_scales(source.float_type);
+  const auto why = why_not(scheme, cols);
   if (why.empty())
     return {};
-  const auto use = nearest(scheme, cols, source.float_type);
+  const auto use = nearest(scheme, cols, scheme.float_type);
   const auto instead = parse_scheme(use);
-  // Only the shape and the type of the scales: other widths are for the user to choose.
-  if (instead && (instead->bits != scheme.bits || scheme.group <= 0))
+  // Only what the shape forbids: other widths are for the user to choose.
+  if (instead && instead->bits != scheme.bits)
     return {};
   return {use.empty() ? source.id : use, why};
 }
@@ -91,7 +112,7 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
   std::vector<Finding> out;
   const FloatType type = model_float_type(model);
   std::map<std::string, std::vector<std::string>> rounded; ///< modules by "at most"
-  std::vector<std::string> turned, other_types;
+  std::vector<std::string> turned, other_types, repeated;
   bool any = false;
   for (const ExportModule& module : modules) {
     const Module& source = *module.source;
@@ -122,6 +143,8 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
     if (module.activations != "none")
       refuse("MLX keeps inputs in float, not " + module.activations +
              "; nearest: activations none");
+    if (const auto group = mlx_group(scheme, source.weight.cols); group != scheme.group)
+      repeated.push_back(source.name);
     if (scheme.float_type != type)
       other_types.push_back(source.name);
     if (source.transposed_in_hf)
@@ -143,6 +166,10 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
   for (const auto& [most, names] : rounded)
     add(Level::note,
         "Zero points become offsets -zero * scale, rounded to " + most + ": " + name_list(names));
+  if (!repeated.empty())
+    add(Level::note, "The scales of larger groups, whole rows or whole tensors are repeated for "
+                     "every group of MLX: " +
+                         name_list(repeated));
   if (!other_types.empty())
     add(Level::warning,
         other_scales(type) + "; with others it computes in f32, which is slower; nearest: " +
@@ -160,54 +187,68 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
   return out;
 }
 
+/// Scales or offsets of every written group.
+Result<void> write_grids(OutputFile& file, const QTensor& weight, const std::string& name,
+                         bool offsets) {
+  const auto type = weight.scheme.float_type;
+  const std::int64_t groups = weight.cols / mlx_group(weight);
+  const double middle = double(1 << (int(weight.scheme.bits) - 1));
+  const bool affine = weight.scheme.family->id == "affine";
+  std::vector<std::byte> bytes(std::size_t(weight.rows * groups) * float_size(type));
+  for (std::int64_t i = 0; i < weight.rows * groups; ++i) {
+    const auto at = grid_index(weight, i / groups, i % groups);
+    float value = load_float(type, (offsets && affine ? weight.zeros : weight.scales).data(), at);
+    if (offsets && !affine) {
+      const double zero =
+          weight.scheme.symmetric ? middle : double(int(weight.zeros[std::size_t(at)]));
+      value = float(-zero * double(value));
+    }
+    store_float(type, bytes.data(), i, value);
+    if (offsets && !std::isfinite(load_float(type, bytes.data(), i)))
+      return Error{"unsupported",
+                   "The offset of a group is too large for the type of its scale; nearest: scales "
+                   "in bf16 or f32",
+                   name};
+  }
+  return file.write(bytes);
+}
+
 void add_codes(const Module& module, std::vector<TensorToWrite>& out) {
   const QTensor& weight = module.weight;
   const Scheme& scheme = weight.scheme;
   const auto& name = module.hf_name();
   const auto row_bytes = int_row_bytes(weight.cols, int(scheme.bits));
-  const std::int64_t groups = weight.cols / scheme.group;
-  const auto grids = std::uint64_t(weight.rows * groups);
-  const auto type = scheme.float_type;
+  const std::int64_t groups = weight.cols / mlx_group(weight);
+  const auto bytes = std::uint64_t(weight.rows * groups) * float_size(scheme.float_type);
   out.push_back({name + ".weight",
                  "U32",
                  {weight.rows, row_bytes / 4},
                  std::uint64_t(weight.rows * row_bytes),
-                 [&weight](OutputFile& file) { return file.write(weight.codes); }});
-  out.push_back({name + ".scales",
-                 safetensors_dtype(type),
-                 {weight.rows, groups},
-                 grids * float_size(type),
-                 [&weight](OutputFile& file) { return file.write(weight.scales); }});
-  out.push_back({name + ".biases",
-                 safetensors_dtype(type),
-                 {weight.rows, groups},
-                 grids * float_size(type),
-                 [&weight, grids, type, name](OutputFile& file) -> Result<void> {
-                   if (weight.scheme.family->id == "affine")
-                     return file.write(weight.zeros);
-                   const double middle = double(1 << (int(weight.scheme.bits) - 1));
-                   std::vector<std::byte> bytes(grids * float_size(type));
-                   for (std::size_t i = 0; i < grids; ++i) {
-                     const double zero =
-                         weight.scheme.symmetric ? middle : double(int(weight.zeros[i]));
-                     const auto at = std::int64_t(i);
-                     const double scale = double(load_float(type, weight.scales.data(), at));
-                     store_float(type, bytes.data(), at, float(-zero * scale));
-                     if (!std::isfinite(load_float(type, bytes.data(), at)))
-                       return Error{"unsupported",
-                                    "The offset of a group is too large for the type of its "
-                                    "scale; nearest: scales in bf16 or f32",
-                                    name};
-                   }
-                   return file.write(bytes);
+                 [&weight, row_bytes](OutputFile& file) {
+                   if (!weight.row_order)
+                     return file.write(weight.codes);
+                   return write_in_pieces(
+                       file, weight.rows, std::size_t(row_bytes),
+                       [&](std::int64_t row, std::byte* to) {
+                         std::memcpy(to, weight.codes.data() + weight.stored_row(row) * row_bytes,
+                                     std::size_t(row_bytes));
+                       });
                  }});
+  for (const bool offsets : {false, true})
+    out.push_back({name + (offsets ? ".biases" : ".scales"),
+                   safetensors_dtype(scheme.float_type),
+                   {weight.rows, groups},
+                   bytes,
+                   [&weight, name, offsets](OutputFile& file) {
+                     return write_grids(file, weight, name, offsets);
+                   }});
 }
 
 /// Bits and group of most weights, what differs, and what is left as it is.
 Json mlx_config(const Checkpoint& model) {
   using Kind = std::pair<int, std::int64_t>;
   const auto kind_of = [](const Module& module) {
-    return Kind{int(module.weight.scheme.bits), module.weight.scheme.group};
+    return Kind{int(module.weight.scheme.bits), mlx_group(module.weight)};
   };
   std::map<Kind, std::int64_t> count;
   for (const Module& module : model.modules)
