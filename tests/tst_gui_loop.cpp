@@ -151,7 +151,7 @@ class TestGuiLoop : public QObject {
       QSKIP("no safetensors exporter is registered");
     stage.chooseFormat(QStringLiteral("safetensors"));
     stage.setFolder(folder);
-    QVERIFY(stage.canExport());
+    QTRY_VERIFY_WITH_TIMEOUT(stage.canExport(), patience);
     stage.exportNow();
     QTRY_COMPARE_WITH_TIMEOUT(stage.exports().rowCount(), 1, patience);
     QTRY_COMPARE_WITH_TIMEOUT(stage.exports().rows()[0].check, ExportRow::Check::passed, patience);

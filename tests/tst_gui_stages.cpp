@@ -416,7 +416,7 @@ class TestGuiStages : public QObject {
     QCOMPARE(groups.size(), 2);
     QCOMPARE(groups[0].modules, QStringList({"a", "b"}));
     FormatRow row;
-    row.findings = findings;
+    row.report.findings = findings;
     row.refusals = 2;
     row.state = FormatState::refuses;
     QVERIFY(findingsHtml(row).contains(QStringLiteral("&lt;b&gt;plain")));
@@ -427,7 +427,7 @@ class TestGuiStages : public QObject {
     FormatsModel model;
     QAbstractItemModelTester tester(&model, QAbstractItemModelTester::FailureReportingMode::QtTest);
     QCOMPARE(model.rowCount(), int(all_exporters().size()));
-    model.examine(nullptr, {});
+    model.forget();
     for (const FormatRow& row : model.rows())
       QCOMPARE(row.state, FormatState::unknown);
     QCOMPARE(model.rowOf(QStringLiteral("no such format")), -1);

@@ -99,7 +99,14 @@ class Workbench : public QObject {
   void startCompare(std::shared_ptr<const JudgedFile> judged);
   bool comparing() const;
 
-  void startExport(const QString& format, const QString& folder, bool replace);
+  /// How an export is wished, beside its format and place.
+  struct ExportWish {
+    bool replace = false; ///< what is in the folder
+    bool accept_warnings = false;
+    QString runtime; ///< the one reader it is meant for; empty: any
+    quint64 shard_limit = 5ull << 30;
+  };
+  void startExport(const QString& format, const QString& folder, const ExportWish& wish);
   const QList<ExportOutcome>& exports() const;
 
   // Sessions: JSON with the checkpoint's path, recipe, result folder, selection, prompts and

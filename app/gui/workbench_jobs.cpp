@@ -3,6 +3,7 @@
 #include "app/gui/inspect/second_set.h"
 #include "app/gui/workbench_impl.h"
 #include "core/calib/sets.h"
+#include "core/recipe/mixes.h"
 
 #include <QDateTime>
 #include <QDir>
@@ -448,7 +449,7 @@ void Workbench::runCompare(std::function<Result<JudgedFile>(const Checkpoint&)> 
 
 const QList<ExportOutcome>& Workbench::exports() const { return impl_->exports; }
 
-void Workbench::startExport(const QString& format, const QString& folder, bool replace) {
+void Workbench::startExport(const QString& format, const QString& folder, const ExportWish& wish) {
   const auto model = quantized() ? quantized() : impl_->checkpoint;
   const Exporter* exporter = find_exporter(format.toStdString());
   if (!model || !exporter) {
@@ -459,7 +460,12 @@ void Workbench::startExport(const QString& format, const QString& folder, bool r
   ExportOptions options;
   options.folder = folder.toStdString();
   options.name = impl_->checkpoint->name;
-  options.replace = replace;
+  options.replace = wish.replace;
+  options.accept_warnings = wish.accept_warnings;
+  options.runtime = wish.runtime.toStdString();
+  options.shard_limit = wish.shard_limit;
+  if (impl_->run && find_mix(impl_->run->recipe.default_scheme))
+    options.label = impl_->run->recipe.default_scheme;
   impl_->engine.run<ExportOutcome>(
       QStringLiteral("export"), tr("Export to %1").arg(format), this,
       [model, exporter, options](Feedback& feedback, Compute&) {

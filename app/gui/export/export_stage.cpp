@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/export/export_stage.h"
 
-#include "app/gui/evaluate/evidence.h"
+#include "app/gui/export/export_target.h"
+#include "app/gui/export/exports_card.h"
 #include "app/gui/export/findings_html.h"
 #include "app/gui/export/format_delegate.h"
+#include "app/gui/export/use_card.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/card.h"
@@ -12,53 +14,48 @@
 #include "app/gui/widgets/standing_remark.h"
 
 #include <algorithm>
-#include <QDesktopServices>
+#include <QComboBox>
 #include <QDir>
-#include <QFileDialog>
+#include <QFileInfo>
 #include <QHeaderView>
 #include <QLabel>
-#include <QLineEdit>
-#include <QListView>
 #include <QMessageBox>
-#include <QProgressBar>
 #include <QPushButton>
 #include <QSplitter>
 #include <QStackedWidget>
 #include <QStandardPaths>
 #include <QTableView>
 #include <QTextBrowser>
-#include <QTextDocument>
 #include <QTimer>
-#include <QUrl>
 #include <QVBoxLayout>
 
 namespace bitlathe::gui {
 namespace {
 
-QTextBrowser* makeBrowser(const QString& name, QWidget* parent) {
-  auto* browser = new QTextBrowser(parent);
-  browser->setFrameShape(QFrame::NoFrame);
-  browser->setStyleSheet(QStringLiteral("QTextBrowser { border: none; padding: 0; }"));
-  browser->setAccessibleName(name);
-  browser->setOpenLinks(false);
-  browser->document()->setDocumentMargin(2);
-  return browser;
-}
+constexpr int row_height = 25;
 
 bool anythingPlanned(const Plan& plan) {
   return std::any_of(plan.modules.begin(), plan.modules.end(),
                      [](const PlannedModule& m) { return m.quantize || m.convert; });
 }
 
+/// The warnings that stand, word by word: accepting holds for these and no others.
+QString standing(const FormatRow& row, const QString& runtime) {
+  QString out;
+  for (const Finding& finding :
+       blocking_findings(row.report.findings, runtime.toStdString(), false))
+    out += QString::fromStdString(finding_text(finding)) + '\n';
+  return out;
+}
+
 } // namespace
 
 ExportStage::ExportStage(Workbench& workbench, QWidget* parent)
-    : QWidget(parent), workbench_(workbench), evidence_(Evidence::of(workbench)) {
+    : QWidget(parent), workbench_(workbench) {
   formats_ = new FormatsModel(this);
-  exports_ = new ExportsModel(this);
   examine_ = new QTimer(this);
   examine_->setSingleShot(true);
-  connect(examine_, &QTimer::timeout, this, &ExportStage::refresh);
+  connect(examine_, &QTimer::timeout, this, &ExportStage::examine);
 
   pages_ = new QStackedWidget(this);
   pages_->addWidget(new EmptyState(
@@ -72,172 +69,140 @@ ExportStage::ExportStage(Workbench& workbench, QWidget* parent)
   column->setSpacing(space::s);
   banner_ = new Banner(page);
   column->addWidget(banner_);
-
   auto* split = new QSplitter(Qt::Vertical, page);
   split->setChildrenCollapsible(false);
   split->setHandleWidth(space::s);
-  auto* upper = new QWidget(split);
-  auto* row = new QHBoxLayout(upper);
-  row->setContentsMargins(0, 0, 0, 0);
-  row->setSpacing(space::s);
-  list_ = new QListView(upper);
-  list_->setModel(formats_);
-  list_->setItemDelegate(new FormatDelegate(list_));
-  list_->setFrameShape(QFrame::NoFrame);
-  list_->setMouseTracking(true);
-  list_->setFixedWidth(236);
-  list_->setVerticalScrollMode(QAbstractItemView::ScrollPerPixel);
-  list_->setStyleSheet(QStringLiteral("QListView { background: transparent; border: none; }"));
-  list_->setAccessibleName(tr("Export formats"));
-  row->addWidget(list_);
-  row->addWidget(buildDetail(), 1);
-  split->addWidget(upper);
-  split->addWidget(buildExports());
-  split->setStretchFactor(0, 3);
-  split->setStretchFactor(1, 2);
+  split->addWidget(buildMatrix());
+  auto* middle = new QSplitter(Qt::Horizontal, split);
+  middle->setChildrenCollapsible(false);
+  middle->setHandleWidth(space::s);
+  middle->addWidget(buildDetail());
+  use_ = new UseCard(middle);
+  middle->addWidget(use_);
+  middle->setStretchFactor(0, 3);
+  middle->setStretchFactor(1, 2);
+  split->addWidget(middle);
+  exports_ = new ExportsCard(workbench_, split);
+  split->addWidget(exports_);
+  split->setStretchFactor(0, 5);
+  split->setStretchFactor(1, 5);
+  split->setStretchFactor(2, 4);
   column->addWidget(split, 1);
   pages_->addWidget(page);
   auto* all = new QVBoxLayout(this);
   all->setContentsMargins(0, 0, 0, 0);
   all->addWidget(pages_);
 
-  connect(list_->selectionModel(), &QItemSelectionModel::currentChanged, this,
+  connect(matrix_->selectionModel(), &QItemSelectionModel::currentRowChanged, this,
           &ExportStage::refreshDetail);
   if (formats_->rowCount() > 0)
-    list_->setCurrentIndex(formats_->index(0));
-  // The plan may change with every key: examine once things are quiet.
-  connect(&workbench_, &Workbench::planChanged, this, [this] { examine_->start(50); });
+    matrix_->selectRow(0);
+  connect(&workbench_, &Workbench::planChanged, this, &ExportStage::refresh);
   connect(&workbench_, &Workbench::resultsChanged, this, &ExportStage::refresh);
   connect(&workbench_, &Workbench::opened, this, [this] {
     folders_.clear();
-    verifying_.clear();
+    accepted_.clear();
     exporting_ = false;
     banner_->clear();
     refresh();
   });
   connect(&workbench_, &Workbench::exportFinished, this, &ExportStage::finished);
   connect(&workbench_.engine(), &EngineThread::progressed, this, &ExportStage::progress);
-  connect(evidence_, &Evidence::changed, this, &ExportStage::refreshExports);
-  connect(&Theme::instance(), &Theme::changed, this, [this] {
-    refreshDetail();
-    refreshExports();
-  });
+  connect(&Theme::instance(), &Theme::changed, this, &ExportStage::refreshDetail);
   refresh();
 }
 
+QWidget* ExportStage::buildMatrix() {
+  matrixCard_ = new Card(tr("Formats"),
+                         tr("Every format against what would be exported: what it holds, what it "
+                            "falls back to, what it refuses, and how large it gets"),
+                         this);
+  subject_choice_ = new QComboBox(matrixCard_);
+  subject_choice_->setFont(smallFont());
+  subject_choice_->addItem(tr("the kept result"));
+  subject_choice_->addItem(tr("the plan"));
+  subject_choice_->setToolTip(
+      tr("The result that was made, or what the plan says now, which can be "
+         "foreseen but not written"));
+  subject_choice_->setAccessibleName(tr("What the matrix is about"));
+  connect(subject_choice_, &QComboBox::currentIndexChanged, this, &ExportStage::refresh);
+  matrixCard_->addTool(subject_choice_);
+  auto* meant = new QLabel(tr("meant for"), matrixCard_);
+  meant->setFont(smallFont());
+  setRole(meant, "muted");
+  matrixCard_->addTool(meant);
+  runtime_ = new QComboBox(matrixCard_);
+  runtime_->setFont(smallFont());
+  runtime_->addItem(tr("any reader"), QString());
+  for (const std::string& id : known_runtimes())
+    runtime_->addItem(runtimeTitle(QString::fromStdString(id)), QString::fromStdString(id));
+  runtime_->setToolTip(tr("What one program stumbles over is a remark, until the export is meant "
+                          "for this program: then it stops the export"));
+  runtime_->setAccessibleName(tr("Program the export is meant for"));
+  meant->setBuddy(runtime_);
+  meant->setToolTip(runtime_->toolTip());
+  connect(runtime_, &QComboBox::currentIndexChanged, this, [this] {
+    use_->prefer(runtime());
+    refresh();
+  });
+  matrixCard_->addTool(runtime_);
+
+  matrix_ = new QTableView(matrixCard_);
+  matrix_->setModel(formats_);
+  matrix_->setSelectionBehavior(QAbstractItemView::SelectRows);
+  matrix_->setSelectionMode(QAbstractItemView::SingleSelection);
+  matrix_->setEditTriggers(QAbstractItemView::NoEditTriggers);
+  matrix_->setShowGrid(false);
+  matrix_->setWordWrap(false);
+  matrix_->setTabKeyNavigation(false);
+  matrix_->setAccessibleName(tr("Export formats"));
+  matrix_->verticalHeader()->hide();
+  matrix_->verticalHeader()->setDefaultSectionSize(row_height);
+  matrix_->setItemDelegateForColumn(FormatsModel::holds, new HoldsDelegate(matrix_));
+  QHeaderView* header = matrix_->horizontalHeader();
+  header->setHighlightSections(false);
+  const int widths[FormatsModel::column_count] = {132, 168, 128, 150, 74, 76, 0};
+  for (int at = 0; at < FormatsModel::column_count; ++at)
+    if (widths[at] > 0)
+      header->resizeSection(at, widths[at]);
+  header->setSectionResizeMode(FormatsModel::readers, QHeaderView::Stretch);
+  addTableMenu(matrix_, QStringLiteral("formats"));
+  matrixCard_->addBody(matrix_);
+  return matrixCard_;
+}
+
 QWidget* ExportStage::buildDetail() {
-  detailCard_ = new Card({}, tr("What this format is, and what it says about this result"), this);
+  detailCard_ = new Card({}, tr("What this format is, and what it says about this model"), this);
+  adopt_ = new QPushButton(tr("Plan for this format"), detailCard_);
+  adopt_->setFont(smallFont());
+  adopt_->setToolTip(tr("Puts what this format falls back to into the recipe as rules, so that the "
+                        "next result fits; can be undone"));
+  connect(adopt_, &QPushButton::clicked, this, &ExportStage::adoptFallbacks);
+  detailCard_->addTool(adopt_);
   summary_ = makeCaption({}, detailCard_);
   detailCard_->addBody(summary_, 0);
   subject_ = new QLabel(detailCard_);
+  subject_->setFont(smallFont());
   subject_->setWordWrap(true);
   detailCard_->addBody(subject_, 0);
   findings_ = makeBrowser(tr("Findings"), detailCard_);
-  findings_->setToolTip(tr("Found before a byte is written. Red stops the export, amber is worth "
-                           "reading, the rest is for information"));
+  findings_->setToolTip(tr("Found before a byte is written. Red stops the export, amber does until "
+                           "it is accepted, the rest is for information"));
   detailCard_->addBody(findings_, 1);
-  detailCard_->addBody(buildTarget(), 0);
-
-  running_ = new QWidget(detailCard_);
-  auto* line = new QHBoxLayout(running_);
-  line->setContentsMargins(0, 0, 0, 0);
-  bar_ = new QProgressBar(running_);
-  bar_->setTextVisible(false);
-  bar_->setFixedHeight(6);
-  bar_->setRange(0, 1000);
-  bar_->setAccessibleName(tr("Progress of the export"));
-  line->addWidget(bar_, 1);
-  progress_ = makeCaption({}, running_);
-  progress_->setWordWrap(false);
-  line->addWidget(progress_);
-  detailCard_->addBody(running_, 0);
-  return detailCard_;
-}
-
-QWidget* ExportStage::buildTarget() {
-  auto* target = new QWidget(detailCard_);
-  auto* row = new QHBoxLayout(target);
-  row->setContentsMargins(0, 0, 0, 0);
-  row->setSpacing(space::xs + 2);
-  auto* label = new QLabel(tr("Folder"), target);
-  label->setFont(smallFont());
-  setRole(label, "muted");
-  row->addWidget(label);
-  folder_ = new QLineEdit(target);
-  folder_->setAccessibleName(tr("Target folder"));
-  folder_->setToolTip(tr("Where the export is written; made when it is not there"));
-  label->setBuddy(folder_);
-  connect(folder_, &QLineEdit::textEdited, this, [this](const QString& text) {
-    folders_[chosenFormat()] = text;
+  target_ = new ExportTarget(detailCard_);
+  connect(target_, &ExportTarget::folderEdited, this, [this](const QString& folder) {
+    folders_[chosenFormat()] = folder;
     refreshButton();
+    refreshUse();
+    examine_->start(400); // the space on that disk
   });
-  row->addWidget(folder_, 1);
-  auto* browse = new QPushButton(tr("Browse\u2026"), target);
-  browse->setToolTip(tr("Chooses the folder"));
-  connect(browse, &QPushButton::clicked, this, &ExportStage::askFolder);
-  row->addWidget(browse);
-  export_ = new QPushButton(tr("Export"), target);
-  setRole(export_, "primary");
-  export_->setMinimumWidth(96);
-  connect(export_, &QPushButton::clicked, this, &ExportStage::exportNow);
-  row->addWidget(export_);
-  cancel_ = new QPushButton(tr("Cancel"), target);
-  cancel_->setToolTip(tr("Stops the export; nothing half-written stays (Esc)"));
-  cancel_->setShortcut(QKeySequence(Qt::Key_Escape));
-  connect(cancel_, &QPushButton::clicked, this, [this] { workbench_.engine().cancel(job().id); });
-  row->addWidget(cancel_);
-  return target;
-}
-
-QWidget* ExportStage::buildExports() {
-  exportsCard_ =
-      new Card(tr("Exports"), tr("What was written from this window, newest first"), this);
-  again_ = new QPushButton(tr("Verify again"), exportsCard_);
-  again_->setToolTip(tr("Opens the selected export once more and compares every tensor"));
-  connect(again_, &QPushButton::clicked, this, [this] {
-    if (const QModelIndex at = table_->currentIndex(); at.isValid())
-      verify(exports_->rows()[at.row()].path);
-  });
-  exportsCard_->addTool(again_);
-  open_ = new QPushButton(tr("Open folder"), exportsCard_);
-  open_->setToolTip(tr("Shows the selected export in the file manager"));
-  connect(open_, &QPushButton::clicked, this, &ExportStage::openSelected);
-  exportsCard_->addTool(open_);
-
-  auto* split = new QSplitter(Qt::Horizontal, exportsCard_);
-  split->setChildrenCollapsible(false);
-  split->setHandleWidth(space::m);
-  table_ = new QTableView(split);
-  table_->setModel(exports_);
-  table_->setSelectionBehavior(QAbstractItemView::SelectRows);
-  table_->setSelectionMode(QAbstractItemView::SingleSelection);
-  table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
-  table_->setShowGrid(false);
-  table_->setFrameShape(QFrame::NoFrame);
-  table_->setTabKeyNavigation(false);
-  table_->setTextElideMode(Qt::ElideMiddle);
-  table_->setWordWrap(false);
-  table_->setAccessibleName(tr("Finished exports"));
-  table_->verticalHeader()->hide();
-  table_->verticalHeader()->setDefaultSectionSize(26);
-  QHeaderView* header = table_->horizontalHeader();
-  header->setHighlightSections(false);
-  header->setStretchLastSection(true);
-  header->resizeSection(ExportsModel::name, 190);
-  header->resizeSection(ExportsModel::size, 80);
-  header->resizeSection(ExportsModel::verification, 140);
-  addTableMenu(table_, QStringLiteral("exports"));
-  connect(table_, &QTableView::doubleClicked, this, &ExportStage::openSelected);
-  connect(table_->selectionModel(), &QItemSelectionModel::currentRowChanged, this,
-          &ExportStage::refreshExports, Qt::QueuedConnection);
-  split->addWidget(table_);
-  checks_ = makeBrowser(tr("Verification"), split);
-  checks_->setToolTip(tr("What was checked after the export was opened again"));
-  split->addWidget(checks_);
-  split->setStretchFactor(0, 3);
-  split->setStretchFactor(1, 2);
-  exportsCard_->addBody(split);
-  return exportsCard_;
+  connect(target_, &ExportTarget::shardLimitChanged, this, &ExportStage::refresh);
+  connect(target_, &ExportTarget::acceptedChanged, this, &ExportStage::acceptWarnings);
+  connect(target_, &ExportTarget::exportWanted, this, &ExportStage::exportNow);
+  connect(target_, &ExportTarget::cancelWanted, this,
+          [this] { workbench_.engine().cancel(job().id); });
+  detailCard_->addBody(target_, 0);
+  return detailCard_;
 }
 
 // --- what is exported ---------------------------------------------------------------------------
@@ -245,28 +210,39 @@ QWidget* ExportStage::buildExports() {
 ExportStage::Subject ExportStage::subject() const {
   if (!workbench_.checkpoint())
     return Subject::none;
+  const bool planned = workbench_.plan() && anythingPlanned(*workbench_.plan());
   if (workbench_.quantized())
-    return Subject::result;
-  if (workbench_.plan() && anythingPlanned(*workbench_.plan()))
-    return Subject::plan;
-  return Subject::original;
+    return planned && subject_choice_->currentIndex() == 1 ? Subject::plan : Subject::result;
+  return planned ? Subject::plan : Subject::original;
 }
 
 QString ExportStage::chosenFormat() const {
-  return list_->currentIndex().data(FormatsModel::IdRole).toString();
+  return matrix_->currentIndex().data(FormatsModel::IdRole).toString();
+}
+
+const FormatRow* ExportStage::chosen() const {
+  const int row = matrix_->currentIndex().row();
+  return row >= 0 && row < formats_->rows().size() ? &formats_->rows()[row] : nullptr;
 }
 
 void ExportStage::chooseFormat(const QString& id) {
   if (const int row = formats_->rowOf(id); row >= 0)
-    list_->setCurrentIndex(formats_->index(row));
+    matrix_->selectRow(row);
 }
 
-QString ExportStage::folder() const { return folder_->text(); }
+void ExportStage::chooseRuntime(const QString& runtime) {
+  runtime_->setCurrentIndex(std::max(0, runtime_->findData(runtime)));
+}
+
+QString ExportStage::runtime() const { return runtime_->currentData().toString(); }
+QString ExportStage::folder() const { return target_->folder(); }
+const ExportsModel& ExportStage::exports() const { return exports_->exports(); }
 
 void ExportStage::setFolder(const QString& folder) {
   folders_[chosenFormat()] = folder;
-  folder_->setText(folder);
+  target_->setFolder(folder);
   refreshButton();
+  refreshUse();
 }
 
 QString ExportStage::defaultFolder(const QString& format) const {
@@ -281,11 +257,8 @@ QString ExportStage::defaultFolder(const QString& format) const {
   return QDir(base).filePath(QStringLiteral("bitlathe/%1-%2").arg(name, format));
 }
 
-bool ExportStage::folderTaken() const {
-  const QFileInfo info(folder());
-  return info.exists() &&
-         (!info.isDir() ||
-          !QDir(folder()).isEmpty(QDir::AllEntries | QDir::Hidden | QDir::NoDotAndDotDot));
+QString ExportStage::folderOf(const QString& format) const {
+  return folders_.value(format, defaultFolder(format));
 }
 
 JobStatus ExportStage::job() const {
@@ -295,157 +268,190 @@ JobStatus ExportStage::job() const {
   return {};
 }
 
-bool ExportStage::canExport() const {
-  const int row = list_->currentIndex().row();
-  return !exporting_ && row >= 0 && formats_->rows()[row].state != FormatState::refuses &&
-         (subject() == Subject::result || subject() == Subject::original) &&
-         !folder().trimmed().isEmpty() && !workbench_.quantizing();
+QString ExportStage::whyNot() const {
+  const FormatRow* row = chosen();
+  if (!row || subject() == Subject::none)
+    return tr("Open a checkpoint first");
+  if (workbench_.quantizing())
+    return tr("A result is being made");
+  if (subject() == Subject::plan)
+    return workbench_.quantized() ? tr("This is foreseen from the plan: quantize again to write it")
+                                  : tr("Quantize first: there is no result yet");
+  if (examining_)
+    return tr("The format is being examined");
+  if (row->state == FormatState::refuses)
+    return tr("Nothing is written while a red finding stands");
+  if (row->state == FormatState::warned && !target_->accepted())
+    return tr("Accept the warnings first");
+  if (folder().isEmpty())
+    return tr("Choose a folder first");
+  return {};
 }
+
+bool ExportStage::canExport() const { return !exporting_ && whyNot().isEmpty(); }
 
 // --- showing ------------------------------------------------------------------------------------
 
 void ExportStage::refresh() {
   pages_->setCurrentIndex(workbench_.checkpoint() ? 1 : 0);
-  const Checkpoint* source = workbench_.checkpoint().get();
+  const bool planned = workbench_.plan() && anythingPlanned(*workbench_.plan());
+  subject_choice_->setVisible(workbench_.quantized() && planned);
+  keepSaying(*banner_, workbench_.resultStale() && subject() == Subject::result, 1,
+             tr("The recipe changed since this result was made: an export holds the old result."));
+  examining_ = workbench_.checkpoint() != nullptr;
+  if (examining_)
+    examine_->start(50); // the plan may change with every key
+  else
+    formats_->forget();
+  refreshDetail();
+}
+
+void ExportStage::examine() {
+  FormatQuestion question;
   switch (subject()) {
   case Subject::none:
-    formats_->examine(nullptr, {});
-    break;
+    return;
   case Subject::result:
-    formats_->examine(workbench_.quantized().get(), export_modules(*workbench_.quantized()));
+    question.model = workbench_.quantized();
     break;
   case Subject::plan:
-    formats_->examine(source, export_modules(*source, *workbench_.plan()));
+    question.model = workbench_.checkpoint();
+    question.plan = std::make_shared<const Plan>(*workbench_.plan());
     break;
   case Subject::original:
-    formats_->examine(source, export_modules(*source));
+    question.model = workbench_.checkpoint();
     break;
   }
-  keepSaying(*banner_, workbench_.resultStale(), 1,
-             tr("The recipe changed since this result was made: an export holds the old result."));
+  for (const FormatRow& row : formats_->rows())
+    question.folders[row.id] = folderOf(row.id);
+  question.options.name = workbench_.checkpoint()->name;
+  question.options.runtime = runtime().toStdString();
+  question.options.shard_limit = target_->shardLimit();
+  if (subject() == Subject::result)
+    question.result = workbench_.resultFolder();
+  examining_ = true;
+  workbench_.engine().run<QList<FormatReport>>(
+      QStringLiteral("examine-formats"), tr("Examining formats"), this,
+      [question](Feedback& feedback, Compute&) { return examineFormats(question, feedback); },
+      [this, asked = ++asked_](Result<QList<FormatReport>> reports) {
+        if (reports)
+          examined(*reports);
+        else if (asked == asked_ && workbench_.checkpoint())
+          examine_->start(500); // cancelled together with everything else
+      },
+      false);
+}
+
+void ExportStage::examined(const QList<FormatReport>& reports) {
+  if (examine_->isActive())
+    return; // something changed meanwhile: the next reports are on their way
+  examining_ = false;
+  formats_->setReports(reports, runtime());
+  int fit = 0;
+  for (const FormatRow& row : formats_->rows())
+    fit += row.state == FormatState::fits || row.state == FormatState::warned;
+  matrixCard_->setReadout(tr("%1 of %2 can be written").arg(fit).arg(formats_->rowCount()));
   refreshDetail();
-  refreshExports();
+  if (first_root_.isEmpty())
+    return;
+  const QString root = std::exchange(first_root_, {});
+  for (const FormatRow& row : formats_->rows())
+    if (row.state == FormatState::fits) {
+      chooseFormat(row.id);
+      setFolder(root + '/' + row.id);
+      exportNow();
+      return;
+    }
 }
 
 void ExportStage::refreshDetail() {
-  const int row = list_->currentIndex().row();
-  if (row < 0 || row >= formats_->rows().size())
+  const FormatRow* format = chosen();
+  if (!format)
     return;
-  const FormatRow& format = formats_->rows()[row];
-  detailCard_->setTitle(format.title);
-  detailCard_->setReadout(tr("for %1").arg(format.loaders));
-  summary_->setText(format.summary);
-  findings_->setHtml(findingsHtml(format));
+  detailCard_->setTitle(format->title);
+  summary_->setText(format->summary);
+  findings_->setHtml(findingsHtml(*format, runtime()));
+  adopt_->setVisible(subject() == Subject::plan && !format->report.fallbacks.empty());
   QString text;
   switch (subject()) {
   case Subject::none:
     break;
   case Subject::result:
-    text = tr("Exports the kept result, %1.")
-               .arg(formatBytes(workbench_.summary() ? workbench_.summary()->bytes_after
-                                                     : workbench_.quantized()->bytes()));
+    text = tr("Exports the kept result.");
     break;
   case Subject::plan:
-    text = tr("Foreseen from the plan: quantize first, then export.");
+    text = workbench_.quantized() ? tr("Foreseen from the plan: quantize again to write it.")
+                                  : tr("Foreseen from the plan: quantize first, then export.");
     break;
   case Subject::original:
-    text = tr("Nothing is planned to be quantized: exports the checkpoint as it is, %1.")
-               .arg(formatBytes(workbench_.checkpoint()->bytes()));
+    text = tr("Nothing is planned to be quantized: exports the checkpoint as it is.");
     break;
   }
+  if (format->report.bytes > 0)
+    text += ' ' + tr("%1 bytes in %n files.", nullptr, int(format->report.files.size()))
+                      .arg(formatGrouped(std::int64_t(format->report.bytes)));
   subject_->setText(text);
-  folder_->setText(folders_.value(format.id, defaultFolder(format.id)));
+  target_->setFolder(folderOf(format->id));
+  const bool warned = format->state == FormatState::warned;
+  target_->setWarnings(warned ? format->warnings : 0);
+  {
+    const QSignalBlocker quiet(target_);
+    target_->setAccepted(warned && accepted_.value(format->id) == standing(*format, runtime()));
+  }
+  refreshButton();
+  refreshUse();
+}
+
+void ExportStage::acceptWarnings(bool on) {
+  if (const FormatRow* format = chosen()) {
+    if (on)
+      accepted_[format->id] = standing(*format, runtime());
+    else
+      accepted_.remove(format->id);
+    const QSignalBlocker quiet(target_);
+    target_->setAccepted(on);
+  }
   refreshButton();
 }
 
-void ExportStage::refreshButton() {
-  const int row = list_->currentIndex().row();
-  export_->setEnabled(canExport());
-  export_->setVisible(!exporting_);
-  cancel_->setVisible(exporting_);
-  running_->setVisible(exporting_);
-  export_->setText(folderTaken() ? tr("Replace\u2026") : tr("Export"));
-  export_->setShortcut(QKeySequence(Qt::CTRL | Qt::Key_Return)); // setText drops it
-  QString tip = tr("Writes the format, opens it again and compares every tensor (Ctrl+Return)");
-  if (row >= 0 && formats_->rows()[row].state == FormatState::refuses)
-    tip = tr("This format cannot hold the result: see the red findings");
-  else if (subject() == Subject::plan)
-    tip = tr("Quantize first: there is no result yet");
-  else if (folder().trimmed().isEmpty())
-    tip = tr("Choose a folder first");
-  export_->setToolTip(tip);
-}
+void ExportStage::refreshButton() { target_->setState(canExport(), exporting_, whyNot()); }
 
-QString ExportStage::verificationHtml(const QString& path) const {
-  const ThemeColors& c = theme();
-  if (const QString problem = evidence_->verificationProblem(path); !problem.isEmpty())
-    return colouredHtml(tr("\u2715 Could not be verified: %1").arg(problem), c.error);
-  if (const VerifyReport* report = evidence_->verification(path))
-    return checksHtml(*report);
-  return colouredHtml(verifying_.contains(path) ? tr("Verifying\u2026")
-                                                : tr("Not verified since this window was opened."),
-                      c.muted);
-}
-
-void ExportStage::refreshExports() {
-  QList<ExportRow> rows;
-  const QList<ExportOutcome>& all = workbench_.exports();
-  for (auto it = all.rbegin(); it != all.rend(); ++it) {
-    ExportRow row;
-    row.path = QString::fromStdString(it->path.string());
-    row.bytes = it->bytes;
-    for (const std::string& note : it->notes)
-      row.notes << QString::fromStdString(note);
-    if (std::any_of(rows.begin(), rows.end(),
-                    [&](const ExportRow& other) { return other.path == row.path; }))
-      continue; // replaced by a newer one
-    if (verifying_.contains(row.path)) {
-      row.check = ExportRow::Check::running;
-    } else if (const VerifyReport* report = evidence_->verification(row.path)) {
-      const auto count = qsizetype(report->checks.size());
-      const auto passed = std::count_if(report->checks.begin(), report->checks.end(),
-                                        [](const VerifyCheck& check) { return check.ok; });
-      row.check = report->ok ? ExportRow::Check::passed : ExportRow::Check::failed;
-      row.checkText = report->ok ? tr("\u2713 %1 checks passed").arg(passed)
-                                 : tr("\u2715 %1 of %2 failed").arg(count - passed).arg(count);
-    } else if (!evidence_->verificationProblem(row.path).isEmpty()) {
-      row.check = ExportRow::Check::failed;
-      row.checkText = tr("\u2715 could not be verified");
-    }
-    rows.push_back(row);
+void ExportStage::refreshUse() {
+  const FormatRow* format = chosen();
+  if (!format)
+    return;
+  // The last export of this format into this folder, else what it would be.
+  const QString folder = QDir::cleanPath(this->folder());
+  QString path;
+  for (const ExportOutcome& outcome : workbench_.exports()) {
+    const QString written = QString::fromStdString(outcome.path.string());
+    if (QDir::cleanPath(written) == folder || QFileInfo(written).absolutePath() == folder)
+      path = written;
   }
-  const bool grown = rows.size() > exports_->rowCount();
-  exports_->setRows(rows);
-  if (grown)
-    table_->selectRow(0);
-  const QModelIndex at = table_->currentIndex();
-  open_->setEnabled(at.isValid());
-  again_->setEnabled(at.isValid() && !verifying_.contains(exports_->rows()[at.row()].path));
-  if (rows.isEmpty())
-    checks_->setHtml(colouredHtml(tr("Exports appear here with their size and what their "
-                                     "verification found. One result can be exported to several "
-                                     "formats."),
-                                  theme().muted));
-  else
-    checks_->setHtml(at.isValid() ? verificationHtml(exports_->rows()[at.row()].path) : QString());
+  const bool written = !path.isEmpty();
+  if (!written)
+    path = QDir::cleanPath(folder + '/' + format->report.checkpoint());
+  const auto& model = workbench_.checkpoint();
+  use_->show(find_exporter(format->id.toStdString()), path,
+             model ? QString::fromStdString(model->name) : QString(), written);
 }
 
 void ExportStage::progress() {
-  if (!exporting_ || !isVisible())
-    return;
-  const JobStatus status = job();
-  bar_->setRange(0, status.total ? 1000 : 0);
-  if (status.total)
-    bar_->setValue(int(1000.0 * double(status.done) / double(status.total)));
-  progress_->setText(status.step);
+  if (exporting_ && isVisible())
+    target_->showProgress(job());
 }
 
 // --- doing --------------------------------------------------------------------------------------
 
+void ExportStage::exportFirst(const QString& root) {
+  first_root_ = root;
+  refresh();
+}
+
 void ExportStage::exportNow() {
   if (!canExport())
     return;
-  if (!folderTaken())
+  if (!target_->folderTaken())
     return start(false);
   auto* question =
       new QMessageBox(QMessageBox::Warning, tr("Replace"),
@@ -464,65 +470,47 @@ void ExportStage::exportNow() {
 void ExportStage::start(bool replace) {
   exporting_ = true;
   banner_->clear();
-  progress_->setText(tr("waiting"));
-  bar_->setRange(0, 0);
   refreshButton();
-  workbench_.startExport(chosenFormat(), folder(), replace);
+  Workbench::ExportWish wish;
+  wish.replace = replace;
+  wish.accept_warnings = target_->accepted();
+  wish.runtime = runtime();
+  wish.shard_limit = target_->shardLimit();
+  workbench_.startExport(chosenFormat(), folder(), wish);
 }
 
 void ExportStage::finished(const QString& path, const QString& error) {
   exporting_ = false;
   if (error.isEmpty()) {
-    verify(path);
+    exports_->verify(path);
   } else {
     if (job().state == JobState::cancelled)
       banner_->say(0, tr("The export was cancelled; nothing was left behind."));
     else
       banner_->say(2, tr("The export failed: %1").arg(error));
   }
+  exports_->refresh();
   refreshButton();
-  refreshExports();
+  refreshUse();
 }
 
-void ExportStage::verify(const QString& path) {
-  if (verifying_.contains(path))
+void ExportStage::adoptFallbacks() {
+  const FormatRow* format = chosen();
+  if (!format || format->report.fallbacks.empty())
     return;
-  verifying_ << path;
-  const auto against = workbench_.quantized() ? workbench_.quantized() : workbench_.checkpoint();
-  workbench_.engine().run<VerifyReport>(
-      QStringLiteral("verify:") + path, tr("Verify %1").arg(QFileInfo(path).fileName()), this,
-      [path, against](Feedback& feedback, Compute& compute) {
-        return verify_checkpoint(path.toStdString(), against.get(), compute, feedback);
-      },
-      [this, path](Result<VerifyReport> report) {
-        verifying_.removeAll(path);
-        if (report.ok())
-          evidence_->verified(path, *report);
-        else if (!report.error().cancelled())
-          evidence_->verificationFailed(path, QString::fromStdString(report.error().text()));
-        refreshExports();
-      });
-  refreshExports();
-}
-
-void ExportStage::askFolder() {
-  QString from = folder();
-  while (!from.isEmpty() && !QFileInfo(from).isDir() && QFileInfo(from).path() != from)
-    from = QFileInfo(from).path();
-  auto* dialog = new QFileDialog(this, tr("Export to"), from);
-  dialog->setAttribute(Qt::WA_DeleteOnClose);
-  dialog->setFileMode(QFileDialog::Directory);
-  dialog->setOption(QFileDialog::ShowDirsOnly);
-  connect(dialog, &QFileDialog::fileSelected, this, &ExportStage::setFolder);
-  dialog->open();
-}
-
-void ExportStage::openSelected() {
-  if (const QModelIndex at = table_->currentIndex(); at.isValid()) {
-    const QFileInfo info(exports_->rows()[at.row()].path);
-    QDesktopServices::openUrl(
-        QUrl::fromLocalFile(info.isDir() ? info.filePath() : info.absolutePath()));
+  Recipe next = workbench_.recipe();
+  for (const FormatFallback& one : format->report.fallbacks) {
+    Rule rule;
+    rule.match = one.module.toStdString();
+    rule.scheme = one.to.toStdString();
+    const auto own = std::find_if(next.rules.rbegin(), next.rules.rend(),
+                                  [&](const Rule& r) { return r.match == rule.match; });
+    if (own != next.rules.rend())
+      own->scheme = rule.scheme;
+    else
+      next.rules.push_back(std::move(rule));
   }
+  workbench_.setRecipe(next, tr("Plan for %1").arg(format->title));
 }
 
 } // namespace bitlathe::gui

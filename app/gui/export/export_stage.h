@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Stage 6: choose a format, see what it can hold, write it, check what was written.
+// Stage 6: every format against the plan or the result, what the doctor finds, writing it, checking
+// what was written, and how to use it.
 #pragma once
 
 #include "app/gui/export/exports_model.h"
@@ -9,10 +10,8 @@
 #include <QHash>
 #include <QWidget>
 
+class QComboBox;
 class QLabel;
-class QLineEdit;
-class QListView;
-class QProgressBar;
 class QPushButton;
 class QStackedWidget;
 class QTableView;
@@ -23,7 +22,9 @@ namespace bitlathe::gui {
 
 class Banner;
 class Card;
-class Evidence;
+class ExportsCard;
+class ExportTarget;
+class UseCard;
 
 class ExportStage : public QWidget {
   Q_OBJECT
@@ -35,57 +36,64 @@ class ExportStage : public QWidget {
 
   Subject subject() const;
   void chooseFormat(const QString& id);
+  QString chosenFormat() const;
+  /// The one reader that exports are meant for; empty: any.
+  void chooseRuntime(const QString& runtime);
+  QString runtime() const;
   void setFolder(const QString& folder);
   QString folder() const;
+  void acceptWarnings(bool on);
+  bool examined() const { return !examining_; } ///< the matrix is of what stands now
   bool canExport() const;
   /// Starts the export; asks first when the folder holds something.
   void exportNow();
-  const ExportsModel& exports() const { return *exports_; }
+  /// Exports the first format that fits or only warns into a folder below `root`, as soon as the
+  /// formats are examined.
+  void exportFirst(const QString& root);
+  /// Puts what the chosen format falls back to into the recipe, as one step.
+  void adoptFallbacks();
+  const ExportsModel& exports() const;
   const FormatsModel& formats() const { return *formats_; }
+  UseCard& use() { return *use_; }
 
  private:
+  QWidget* buildMatrix();
   QWidget* buildDetail();
-  QWidget* buildTarget();
-  QWidget* buildExports();
   void refresh();
+  void examine();
+  void examined(const QList<FormatReport>& reports);
   void refreshDetail();
   void refreshButton();
-  void refreshExports();
+  void refreshUse();
   void progress();
   void start(bool replace);
   void finished(const QString& path, const QString& error);
-  void verify(const QString& path);
-  void askFolder();
-  void openSelected();
   QString defaultFolder(const QString& format) const;
-  QString chosenFormat() const;
-  QString verificationHtml(const QString& path) const;
+  QString folderOf(const QString& format) const;
+  const FormatRow* chosen() const;
+  QString whyNot() const;
   JobStatus job() const;
-  bool folderTaken() const;
 
   Workbench& workbench_;
-  Evidence* evidence_;
-  QHash<QString, QString> folders_; ///< by format, as edited
-  QStringList verifying_;
-  bool exporting_ = false;
+  QHash<QString, QString> folders_;  ///< by format, as edited
+  QHash<QString, QString> accepted_; ///< by format: the warnings that were accepted, word by word
+  bool exporting_ = false, examining_ = true;
+  quint64 asked_ = 0;  ///< the last question
+  QString first_root_; ///< exportFirst() is waiting
 
   QStackedWidget* pages_;
   Banner* banner_;
+  QComboBox *runtime_, *subject_choice_;
+  QLabel* subject_;
   FormatsModel* formats_;
-  QListView* list_;
-  Card* detailCard_;
-  QLabel *summary_, *subject_;
+  QTableView* matrix_;
+  Card *matrixCard_, *detailCard_;
+  QLabel* summary_;
+  QPushButton* adopt_;
   QTextBrowser* findings_;
-  QLineEdit* folder_;
-  QPushButton *export_, *cancel_;
-  QWidget* running_;
-  QProgressBar* bar_;
-  QLabel* progress_;
-  ExportsModel* exports_;
-  QTableView* table_;
-  Card* exportsCard_;
-  QPushButton *open_, *again_;
-  QTextBrowser* checks_;
+  ExportTarget* target_;
+  UseCard* use_;
+  ExportsCard* exports_;
   QTimer* examine_;
 };
 

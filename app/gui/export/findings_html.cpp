@@ -16,31 +16,59 @@ QString line(const QString& mark, const QColor& color, const QString& html) {
 
 QString tr(const char* text) { return FormatsModel::tr(text); }
 
+QString namesOf(const QStringList& modules) {
+  QString names = modules.mid(0, names_shown).join(QStringLiteral(", "));
+  if (modules.size() > names_shown)
+    names += tr(" and %1 more").arg(modules.size() - names_shown);
+  return names;
+}
+
 } // namespace
 
 QString colouredHtml(const QString& text, const QColor& color) {
   return QStringLiteral("<span style='color:%1'>%2</span>").arg(color.name(), text.toHtmlEscaped());
 }
 
-QString findingsHtml(const FormatRow& row) {
+QString findingsHtml(const FormatRow& row, const QString& runtime) {
   const ThemeColors& c = theme();
+  if (!row.report.problem.isEmpty())
+    return line(QStringLiteral("\u2715"), c.error, colouredHtml(row.report.problem, c.error));
   if (row.state == FormatState::unknown)
     return {};
   QString html;
-  if (row.findings.empty())
+  if (row.state == FormatState::fits)
     html = line(QStringLiteral("\u2713"), c.ok,
-                colouredHtml(tr("Every module fits as it is stored."), c.ok));
-  for (const FindingGroup& group : groupFindings(row.findings)) {
-    const bool refuse = group.level == Finding::Level::refuse;
-    const bool warning = group.level == Finding::Level::warning;
+                colouredHtml(row.report.fallbacks.empty()
+                                 ? tr("Nothing stands in the way: every module fits as it is.")
+                                 : tr("Nothing stands in the way."),
+                             c.ok));
+  QStringList told;
+  for (const FormatFallback& one : row.report.fallbacks) {
+    const QString key = one.from + one.to + one.reason;
+    if (told.contains(key))
+      continue;
+    told << key;
+    QStringList modules;
+    for (const FormatFallback& other : row.report.fallbacks)
+      if (other.from + other.to + other.reason == key)
+        modules << other.module;
+    html +=
+        line(QStringLiteral("\u2192"), c.warning,
+             colouredHtml(tr("%1 instead of %2 (%3)").arg(one.to, one.from, one.reason), c.text) +
+                 QStringLiteral("<br>") + colouredHtml(namesOf(modules), c.muted));
+  }
+  for (const FindingGroup& group : groupFindings(row.report.findings)) {
+    const bool here = group.runtime.isEmpty() || group.runtime == runtime;
+    const bool refuse = here && group.level == Finding::Level::refuse;
+    const bool warning = here && group.level == Finding::Level::warning;
     const QColor color = refuse ? c.error : warning ? c.warning : c.muted;
-    QString words = colouredHtml(group.message, refuse ? c.error : c.text);
-    if (!group.modules.isEmpty()) {
-      QString names = group.modules.mid(0, names_shown).join(QStringLiteral(", "));
-      if (group.modules.size() > names_shown)
-        names += tr(" and %1 more").arg(group.modules.size() - names_shown);
-      words += QStringLiteral("<br>") + colouredHtml(names, c.muted);
-    }
+    QString words;
+    if (!group.runtime.isEmpty())
+      words = QStringLiteral("<b>%1</b> ")
+                  .arg(colouredHtml(tr("For %1:").arg(runtimeTitle(group.runtime)), color));
+    words += colouredHtml(group.message, refuse ? c.error : c.text);
+    if (!group.modules.isEmpty())
+      words += QStringLiteral("<br>") + colouredHtml(namesOf(group.modules), c.muted);
     html += line(refuse    ? QStringLiteral("\u2715")
                  : warning ? QStringLiteral("!")
                            : QStringLiteral("\u2022"),
@@ -57,13 +85,6 @@ QString checksHtml(const VerifyReport& report) {
         check.ok ? QStringLiteral("\u2713") : QStringLiteral("\u2715"), check.ok ? c.ok : c.error,
         colouredHtml(QString::fromStdString(check.name), check.ok ? c.text : c.error) +
             QStringLiteral("<br>") + colouredHtml(QString::fromStdString(check.detail), c.muted));
-  if (!report.worst.empty() && report.worst.front().mse > 0) {
-    const VerifyWorst& worst = report.worst.front();
-    html += colouredHtml(
-        tr("Largest difference: %1, SQNR %2 dB")
-            .arg(QString::fromStdString(worst.module), QString::number(worst.sqnr_db, 'f', 1)),
-        c.muted);
-  }
   return html;
 }
 

@@ -7,7 +7,8 @@
 
 namespace bitlathe::gui {
 
-QString findingsHtml(const FormatRow& row);
+/// `runtime`: the reader that the export is meant for; what concerns others is shown as a remark.
+QString findingsHtml(const FormatRow& row, const QString& runtime = {});
 QString checksHtml(const VerifyReport& report);
 /// Escapes `text` and colours it.
 QString colouredHtml(const QString& text, const QColor& color);

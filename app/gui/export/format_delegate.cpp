@@ -4,56 +4,50 @@
 #include "app/gui/export/formats_model.h"
 #include "app/gui/theme.h"
 
+#include <algorithm>
 #include <QPainter>
+#include <QPainterPath>
 
 namespace bitlathe::gui {
 
-QSize FormatDelegate::sizeHint(const QStyleOptionViewItem& option, const QModelIndex&) const {
-  return {200, QFontMetrics(option.font).height() + 2 * QFontMetrics(smallFont()).height() + 24};
-}
-
-void FormatDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option,
-                           const QModelIndex& index) const {
+void HoldsDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option,
+                          const QModelIndex& index) const {
+  QStyleOptionViewItem cell = option;
+  initStyleOption(&cell, index);
+  const QString text = cell.text;
+  cell.text.clear();
+  cell.widget->style()->drawControl(QStyle::CE_ItemViewItem, &cell, painter, cell.widget);
   const ThemeColors& c = theme();
+  const QRect inner = option.rect.adjusted(6, 0, -8, 0);
+  const QFontMetrics metrics(smallFont());
+  const int words = metrics.horizontalAdvance(QStringLiteral("888 of 888 "));
   painter->save();
   painter->setRenderHint(QPainter::Antialiasing);
-  const QRectF box = QRectF(option.rect).adjusted(1.5, 2.5, -3.5, -2.5);
-  const bool chosen = option.state & QStyle::State_Selected;
-  const bool under = option.state & QStyle::State_MouseOver;
-  painter->setPen(QPen(chosen ? c.accent : c.border, chosen ? 1.8 : 1));
-  painter->setBrush(chosen ? mixed(c.raised, c.selection, 0.55) : under ? c.hover : c.raised);
-  painter->drawRoundedRect(box, 8, 8);
-
-  const QRectF words = box.adjusted(12, 7, -10, -7);
-  QFont bold = option.font;
-  bold.setWeight(QFont::DemiBold);
-  const QFontMetrics metrics(smallFont());
-  const double line = QFontMetricsF(bold).height(), small = metrics.height();
-  painter->setFont(bold);
-  painter->setPen(c.text);
-  painter->drawText(
-      QRectF(words.left(), words.top(), words.width(), line), Qt::AlignVCenter,
-      QFontMetrics(bold).elidedText(index.data().toString(), Qt::ElideRight, int(words.width())));
   painter->setFont(smallFont());
-  painter->setPen(c.muted);
-  painter->drawText(QRectF(words.left(), words.top() + line + 1, words.width(), small),
-                    Qt::AlignVCenter,
-                    metrics.elidedText(index.data(FormatsModel::LoadersRole).toString(),
-                                       Qt::ElideRight, int(words.width())));
-  const auto state = FormatState(index.data(FormatsModel::RowStateRole).toInt());
-  QString mark;
-  QColor color = c.muted;
-  if (state == FormatState::fits)
-    mark = QStringLiteral("\u2713 "), color = c.ok;
-  else if (state == FormatState::warned)
-    mark = QStringLiteral("! "), color = c.warning;
-  else if (state == FormatState::refuses)
-    mark = QStringLiteral("\u2715 "), color = c.error;
-  painter->setPen(color);
-  painter->drawText(QRectF(words.left(), words.bottom() - small, words.width(), small),
-                    Qt::AlignVCenter,
-                    metrics.elidedText(mark + index.data(FormatsModel::StateTextRole).toString(),
-                                       Qt::ElideRight, int(words.width())));
+  painter->setPen(c.text);
+  painter->drawText(QRect(inner.left(), inner.top(), words, inner.height()),
+                    Qt::AlignLeft | Qt::AlignVCenter, text);
+  const QVariantList parts = index.data(FormatsModel::PartsRole).toList();
+  double total = 0;
+  for (const QVariant& part : parts)
+    total += part.toDouble();
+  if (total > 0 && inner.width() > words + 24) {
+    const QRectF bar(inner.left() + words, inner.center().y() - 4, inner.width() - words, 9);
+    QPainterPath shape;
+    shape.addRoundedRect(bar, 4, 4);
+    painter->fillPath(shape, c.grid);
+    painter->setClipPath(shape);
+    const QColor colors[] = {c.quantized, c.outlier, c.error};
+    double x = bar.left();
+    for (int i = 0; i < 3 && i < parts.size(); ++i) {
+      if (parts[i].toDouble() <= 0)
+        continue;
+      // A single module of hundreds is still to be seen.
+      const double width = std::max(3.0, bar.width() * parts[i].toDouble() / total);
+      painter->fillRect(QRectF(x, bar.top(), width, bar.height()), colors[i]);
+      x += width;
+    }
+  }
   painter->restore();
 }
 

@@ -13,14 +13,8 @@ QWidget* make(gui::Workbench& workbench, QWidget* parent) {
 
 /// Writes the first format that fits into the folder for kept results.
 void rehearse(QWidget* stage) {
-  auto* exports = static_cast<gui::ExportStage*>(stage);
-  for (const gui::FormatRow& row : exports->formats().rows())
-    if (row.state == gui::FormatState::fits || row.state == gui::FormatState::warned) {
-      exports->chooseFormat(row.id);
-      exports->setFolder(gui::Workbench::keptFolder() + QStringLiteral("/exports/") + row.id);
-      exports->exportNow();
-      return;
-    }
+  static_cast<gui::ExportStage*>(stage)->exportFirst(gui::Workbench::keptFolder() +
+                                                     QStringLiteral("/exports"));
 }
 
 } // namespace
