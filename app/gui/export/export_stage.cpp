@@ -161,7 +161,7 @@ QWidget* ExportStage::buildMatrix() {
   matrix_->setItemDelegateForColumn(FormatsModel::holds, new HoldsDelegate(matrix_));
   QHeaderView* header = matrix_->horizontalHeader();
   header->setHighlightSections(false);
-  const int widths[FormatsModel::column_count] = {132, 168, 128, 150, 74, 76, 0};
+  const int widths[FormatsModel::column_count] = {130, 148, 112, 172, 74, 90, 0};
   for (int at = 0; at < FormatsModel::column_count; ++at)
     if (widths[at] > 0)
       header->resizeSection(at, widths[at]);

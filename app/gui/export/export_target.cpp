@@ -64,7 +64,7 @@ ExportTarget::ExportTarget(QWidget* parent) : QWidget(parent) {
   shards_->setToolTip(tr("Weights that are larger are split into several files of at most this "
                          "size, where the format knows of such"));
   connect(shards_, &QDoubleSpinBox::valueChanged, this, &ExportTarget::shardLimitChanged);
-  row->addWidget(makeLabel(tr("Files of at most"), shards_));
+  row->addWidget(makeLabel(tr("Files up to"), shards_));
   row->addWidget(shards_);
   row->addStretch(1);
   accept_ = new QCheckBox(this);
@@ -122,8 +122,7 @@ void ExportTarget::setAccepted(bool on) { accept_->setChecked(on); }
 
 void ExportTarget::setWarnings(int count) {
   accept_->setVisible(count > 0);
-  accept_->setText(count == 1 ? tr("write despite the warning")
-                              : tr("write despite %1 warnings").arg(count));
+  accept_->setText(count == 1 ? tr("despite the warning") : tr("despite %1 warnings").arg(count));
 }
 
 void ExportTarget::setState(bool able, bool running, const QString& why_not) {

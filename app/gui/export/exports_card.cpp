@@ -66,9 +66,10 @@ ExportsCard::ExportsCard(Workbench& workbench, QWidget* parent)
   QHeaderView* header = table_->horizontalHeader();
   header->setHighlightSections(false);
   header->setStretchLastSection(true);
-  header->resizeSection(ExportsModel::name, 150);
-  header->resizeSection(ExportsModel::size, 72);
-  header->resizeSection(ExportsModel::verification, 130);
+  header->resizeSection(ExportsModel::name, 140);
+  header->resizeSection(ExportsModel::size, 70);
+  header->resizeSection(ExportsModel::verification, 124);
+  table_->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
   addTableMenu(table_, QStringLiteral("exports"));
   connect(table_, &QTableView::doubleClicked, this, &ExportsCard::openSelected);
   connect(table_->selectionModel(), &QItemSelectionModel::currentRowChanged, this,

@@ -38,7 +38,7 @@ QString findingsHtml(const FormatRow& row, const QString& runtime) {
   QString html;
   if (row.state == FormatState::fits)
     html = line(QStringLiteral("\u2713"), c.ok,
-                colouredHtml(row.report.fallbacks.empty()
+                colouredHtml(row.report.fallbacks.empty() && row.report.findings.empty()
                                  ? tr("Nothing stands in the way: every module fits as it is.")
                                  : tr("Nothing stands in the way."),
                              c.ok));

@@ -190,7 +190,7 @@ QVariant FormatsModel::tip(const FormatRow& row, int column) const {
   const FormatReport& report = row.report;
   switch (column) {
   case holds:
-    return tr("As planned: %1, in another scheme: %2, not at all: %3")
+    return tr("Written: %1, in another scheme: %2, refused: %3")
         .arg(report.held())
         .arg(report.fallbacks.size())
         .arg(report.refused);
@@ -204,6 +204,8 @@ QVariant FormatsModel::tip(const FormatRow& row, int column) const {
       lines << tr("and %1 more").arg(report.fallbacks.size() - 12);
     return lines.join('\n');
   }
+  case readers:
+    return row.loaders;
   case verdict:
     return report.problem.isEmpty() ? formatStateText(row) : report.problem;
   case size:
@@ -276,8 +278,9 @@ QVariant FormatsModel::headerData(int section, Qt::Orientation orientation, int 
     QString title, tip;
   } columns[] = {
       {tr("Format"), tr("Every format that can be written")},
-      {tr("Holds as planned"), tr("Modules the format stores exactly as planned (teal), in another "
-                                  "scheme (amber), or not at all (red)")},
+      {tr("Writes"), tr("Modules that the format writes (teal), that it writes in another scheme "
+                        "(amber), and that it refuses (red). Where it decodes them to floats, a "
+                        "note says so")},
       {tr("Falls back"), tr("Modules whose shape the format cannot hold in the planned scheme, and "
                             "what they get instead")},
       {tr("Doctor"), tr("Red: nothing is written. Amber: written once the warnings are accepted. "

@@ -26,6 +26,8 @@ UseCard::UseCard(QWidget* parent)
            parent) {
   runtime_ = new QComboBox(this);
   runtime_->setFont(smallFont());
+  runtime_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
+  runtime_->setMinimumContentsLength(9);
   runtime_->setToolTip(tr("Programs that read this format"));
   runtime_->setAccessibleName(tr("Program to use the export with"));
   connect(runtime_, &QComboBox::currentIndexChanged, this, &UseCard::fill);

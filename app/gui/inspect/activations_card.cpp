@@ -22,6 +22,7 @@
 #include <QStackedWidget>
 #include <QTableView>
 #include <QToolButton>
+#include <QVBoxLayout>
 
 namespace bitlathe::gui {
 
@@ -139,11 +140,19 @@ ActivationsCard::ActivationsCard(Workbench& workbench, QWidget* parent)
   menu->setToolTipsVisible(true);
   connect(menu, &QMenu::aboutToShow, this, &ActivationsCard::fillMenu);
   second_->setMenu(menu);
-  addTool(second_);
   list_ = makeChip(tr("layers"), tr("How far the two sets are apart in every layer"), this);
   list_->setObjectName(QStringLiteral("inspect-set-differences"));
   connect(list_, &QPushButton::toggled, table_, &QWidget::setVisible);
-  addTool(list_);
+  // Beside the read-out, so that the head stays narrow.
+  auto* column = static_cast<QVBoxLayout*>(layout());
+  QWidget* readout = column->itemAt(1)->widget();
+  column->removeWidget(readout);
+  auto* line = new QHBoxLayout;
+  line->setSpacing(space::xs);
+  line->addWidget(readout, 1);
+  line->addWidget(second_);
+  line->addWidget(list_);
+  column->insertLayout(1, line);
   auto* log = makeChip(tr("log"), tr("Logarithmic counts"), this);
   log->setChecked(true);
   connect(log, &QPushButton::toggled, view_, &HistogramView::setLogScale);
