@@ -12,9 +12,10 @@ using Value = OnnxGraph::Value;
 constexpr auto float_type = std::int64_t(onnx::TensorProto::FLOAT);
 
 bool is_float(const Scheme& scheme) { return scheme.family->id == "float"; }
-/// Codes of the kernel layout "int".
+/// Codes on integer grids: those of the kernel layout "int", and two block types of GGUF.
 bool is_integer(const Scheme& scheme) {
-  return scheme.family->id == "int" || scheme.family->id == "ternary";
+  return scheme.family->id == "int" || scheme.family->id == "ternary" || scheme.id == "q4_0" ||
+         scheme.id == "q8_0";
 }
 
 std::string integer_blocks_problem(const Scheme& scheme, std::int64_t rows, std::int64_t cols) {
@@ -215,8 +216,8 @@ std::string onnx_linear_problem(const Scheme& scheme, const std::string& activat
     return integer_blocks_problem(scheme, rows, cols);
   if (scheme.family->id == "nf4")
     return {};
-  return "ONNX Runtime has no product with " + scheme.id +
-         " weights; nearest: " + (scheme.bits > 6 ? "int8-g32-sym" : "int4-g32-sym");
+  return "ONNX Runtime has no product with " + scheme.id + " weights; nearest: " +
+         (scheme.bits > 5 ? "int8-g32-sym or q8_0" : "int4-g32-sym or q4_0");
 }
 
 std::string onnx_table_problem(const Scheme& scheme, bool reordered, std::int64_t rows,

@@ -68,6 +68,26 @@ Result<void> write_floats_transposed(OutputFile& file, const QTensor& weight) {
       });
 }
 
+/// GGUF's q4_0 and q8_0: an f16 scale before 32 codes, which are signed bytes, or half bytes with
+/// the second half of the block in the upper ones.
+bool is_gguf_block(const Scheme& scheme) { return scheme.id == "q4_0" || scheme.id == "q8_0"; }
+constexpr std::int64_t gguf_block = 32;
+std::size_t gguf_block_bytes(std::int64_t bits) { return std::size_t(2 + gguf_block * bits / 8); }
+
+/// The codes of one such block, the first in the lowest bits, with 2^(bits-1) for zero.
+void take_gguf_codes(const std::uint8_t* block, std::int64_t bits, std::byte* out) {
+  const std::uint8_t* codes = block + 2;
+  if (bits == 8) {
+    for (std::int64_t i = 0; i < gguf_block; ++i)
+      out[i] = std::byte(codes[i] ^ 0x80);
+    return;
+  }
+  for (std::int64_t i = 0; i < gguf_block / 4; ++i) {
+    out[i] = std::byte((codes[2 * i] & 15) | (codes[2 * i + 1] & 15) << 4);
+    out[i + gguf_block / 4] = std::byte(codes[2 * i] >> 4 | (codes[2 * i + 1] & 0xF0));
+  }
+}
+
 /// Index of the scale of a group of a row.
 std::int64_t scale_index(const QTensor& weight, const MatrixView& view, std::int64_t row,
                          std::int64_t group) {
@@ -146,6 +166,8 @@ OnnxBlocks onnx_blocks(const Scheme& scheme, std::int64_t rows, std::int64_t col
   constexpr std::int64_t smallest = 16, largest = 256; // that ONNX Runtime has kernels for
   const bool ternary = scheme.family->id == "ternary";
   OnnxBlocks out;
+  if (is_gguf_block(scheme))
+    return {scheme.id == "q4_0" ? 4 : 8, gguf_block, rows, cols / gguf_block, true};
   out.bits = ternary ? 2 : std::int64_t(scheme.bits);
   out.rows = rows;
   out.symmetric = ternary || scheme.symmetric;
@@ -165,6 +187,14 @@ OnnxWeight onnx_block_codes(std::string name, const OnnxBlocks& blocks, const QT
   return in_rows(std::move(name), onnx::TensorProto::UINT8,
                  {blocks.rows, blocks.count, blocks.code_bytes()}, blocks.rows, row_bytes,
                  [&weight, bits = blocks.bits, row_bytes](std::int64_t row, std::byte* out) {
+                   if (is_gguf_block(weight.scheme)) {
+                     const auto stored = gguf_block_bytes(bits);
+                     const auto packed = std::size_t(gguf_block * bits / 8);
+                     const std::uint8_t* block = weight.view().row(row);
+                     for (std::size_t at = 0; at < row_bytes; at += packed, block += stored)
+                       take_gguf_codes(block, bits, out + at);
+                     return;
+                   }
                    // Both are streams of bits with the first in the lowest ones.
                    const auto used = std::size_t(weight.cols * bits + 7) / 8;
                    std::memcpy(out, weight.view().row(row), used);
@@ -178,6 +208,12 @@ OnnxWeight onnx_block_scales(std::string name, const OnnxBlocks& blocks, const Q
                  [&weight, blocks](std::int64_t row, std::byte* out) {
                    const MatrixView view = weight.view();
                    for (std::int64_t b = 0; b < blocks.count; ++b) {
+                     if (is_gguf_block(weight.scheme)) {
+                       const auto* block = reinterpret_cast<const std::byte*>(view.row(row)) +
+                                           std::size_t(b) * gguf_block_bytes(blocks.bits);
+                       store_float(FloatType::f32, out, b, load_float(FloatType::f16, block, 0));
+                       continue;
+                     }
                      const auto at = scale_index(weight, view, row, b * blocks.size / view.group);
                      store_float(FloatType::f32, out, b,
                                  load_float(view.float_type, view.scales.data(), at));
