@@ -236,7 +236,7 @@ class Checker {
     const auto format = text(own.is_null() ? member(settings_, "format") : own);
     const auto bits = number(weights, "num_bits");
     if (format == "nvfp4-pack-quantized" || format == "mxfp4-pack-quantized")
-      check_small_floats(module, format == "nvfp4-pack-quantized");
+      check_small_floats(module, weights, format == "nvfp4-pack-quantized");
     else if (format == "pack-quantized")
       check_packed(module, weights, bits);
     else if (format == "int-quantized" || format == "float-quantized" ||
@@ -246,12 +246,19 @@ class Checker {
     check_inputs(module, member(*group, "input_activations"));
   }
 
-  void check_small_floats(const std::string& module, bool nvfp4) {
+  void check_small_floats(const std::string& module, const Json& weights, bool nvfp4) {
     const StoredTensor* packed = part(module, "weight_packed");
     if (!packed || packed->dtype != "U8" || packed->shape.size() != 2)
       return tensors_.broken(module + ".weight_packed is no matrix of bytes");
     const auto rows = packed->shape[0], cols = packed->shape[1] * 2;
     const std::int64_t group = nvfp4 ? 16 : 32;
+    configuration_.require(number(weights, "group_size") == group &&
+                               number(weights, "num_bits") == 4 &&
+                               member(weights, "type") == "float",
+                           "the settings of " + module +
+                               " are not those of 4-bit floats in groups "
+                               "of " +
+                               std::to_string(group));
     if (cols % group != 0)
       return tensors_.broken(module + " has " + std::to_string(cols) + " columns");
     check_scales(expect(module, "weight_scale", nvfp4 ? "F8_E4M3" : "U8", {{rows, cols / group}}));
@@ -279,8 +286,21 @@ class Checker {
       return tensors_.broken(module + ".weight_packed is " + shape_text(packed->shape) +
                              " instead of " + shape_text({size[0], words}));
     check_grid(module, weights, size[0], size[1], bits, true);
-    if (member(weights, "actorder") == "group")
-      expect(module, "weight_g_idx", "I32|I64", {{size[1]}});
+    if (member(weights, "actorder") != "group")
+      return;
+    const StoredTensor* index = expect(module, "weight_g_idx", "I32|I64", {{size[1]}});
+    const auto group = number(weights, "group_size");
+    std::int64_t wrong = 0;
+    for (std::int64_t i = 0; index && i < size[1]; ++i) {
+      std::int64_t of = 0;
+      std::int32_t narrow = 0;
+      if (index->dtype == "I64")
+        std::memcpy(&of, index->data.data() + i * 8, 8);
+      else
+        std::memcpy(&narrow, index->data.data() + i * 4, 4), of = narrow;
+      wrong += of < -1 || (group > 0 && of >= (size[1] + group - 1) / group);
+    }
+    tensors_.require(wrong == 0, module + ".weight_g_idx names groups that are not there");
   }
 
   void check_bytes(const std::string& module, const Json& weights, bool floats) {

@@ -33,30 +33,38 @@ def rtn(scheme, *more):
 
 # name of the result -> (model, arguments of quantize, formats that hold it)
 RESULTS = {
-    "int4-g128-sym": (DEMO, rtn("int4-g128-sym"), ["gptq", "compressed-tensors", "mlx"]),
-    "int4-g32-asym": (DEMO, rtn("int4-g32-asym"), ["gptq", "awq", "compressed-tensors", "mlx"]),
-    "int4-g128-asym": (DEMO, rtn("int4-g128-asym"), ["gptq", "awq", "compressed-tensors", "mlx"]),
+    "int4-g128-sym": (DEMO, rtn("int4-g128-sym"), ["gptq", "compressed-tensors"]),
+    "int4-g32-asym": (DEMO, rtn("int4-g32-asym"), ["gptq", "awq", "compressed-tensors"]),
+    "int4-g128-asym": (DEMO, rtn("int4-g128-asym"), ["gptq", "awq", "compressed-tensors"]),
     "int4-g64-asym-sbf16": (DEMO, rtn("int4-g64-asym-sbf16"), ["compressed-tensors", "mlx"]),
-    "int8-g128-sym": (DEMO, rtn("int8-g128-sym"), ["gptq", "compressed-tensors", "mlx"]),
+    "int8-g128-sym": (DEMO, rtn("int8-g128-sym"), ["gptq", "compressed-tensors"]),
     "int8-channel-sym": (DEMO, rtn("int8-channel-sym"), ["gptq", "compressed-tensors"]),
     "int8-channel-asym": (DEMO, rtn("int8-channel-asym"), ["compressed-tensors"]),
     "int8-tensor-sym": (DEMO, rtn("int8-tensor-sym"), ["compressed-tensors"]),
-    "int3-g64-asym": (DEMO, rtn("int3-g64-asym"), ["gptq", "compressed-tensors", "mlx"]),
-    "int2-g32-asym": (DEMO, rtn("int2-g32-asym"), ["gptq", "compressed-tensors", "mlx"]),
-    "int6-g32-sym": (DEMO, rtn("int6-g32-sym"), ["compressed-tensors", "mlx"]),
-    "int5-g128-asym": (DEMO, rtn("int5-g128-asym"), ["compressed-tensors", "mlx"]),
+    "int3-g64-asym": (DEMO, rtn("int3-g64-asym"), ["gptq", "compressed-tensors"]),
+    "int2-g32-asym": (DEMO, rtn("int2-g32-asym"), ["gptq", "compressed-tensors"]),
+    "int6-g32-sym": (DEMO, rtn("int6-g32-sym"), ["compressed-tensors"]),
+    "int5-g128-asym": (DEMO, rtn("int5-g128-asym"), ["compressed-tensors"]),
+    "bf16-4-sym": (DEMO, rtn("int4-g64-sym-sbf16"), ["mlx", "compressed-tensors"]),
+    "bf16-2-asym": (DEMO, rtn("int2-g32-asym-sbf16"), ["mlx"]),
+    "bf16-3-sym": (DEMO, rtn("int3-g128-sym-sbf16"), ["mlx"]),
+    "bf16-5-asym": (DEMO, rtn("int5-g64-asym-sbf16"), ["mlx"]),
+    "bf16-6-sym": (DEMO, rtn("int6-g32-sym-sbf16"), ["mlx"]),
+    "bf16-8-sym": (DEMO, rtn("int8-g128-sym-sbf16"), ["mlx"]),
+    "bf16-mixed": (DEMO, rtn("int4-g64-sym-sbf16", "--set", "*.layers.1.*=int8-g32-sym-sbf16", "--exclude", "*.layers.2.*"),
+                   ["mlx"]),
     "act-order": (DEMO, ["--scheme", "int4-g64-sym", *ORDERED], ["gptq", "compressed-tensors"]),
     "act-order-asym": (DEMO, ["--scheme", "int4-g128-asym", *ORDERED], ["gptq", "compressed-tensors"]),
     "gptq": (DEMO, ["--scheme", "int4-g128-sym", "--method", "gptq", *CALIBRATION], ["gptq", "compressed-tensors"]),
     "awq": (DEMO, ["--scheme", "int4-g128-asym", "--method", "awq", *CALIBRATION], ["awq", "compressed-tensors"]),
-    "mixed": (DEMO, rtn("int4-g128-sym", *MIXED), ["gptq", "compressed-tensors", "mlx"]),
+    "mixed": (DEMO, rtn("int4-g128-sym", *MIXED), ["gptq", "compressed-tensors"]),
     "w8a8": (DEMO, rtn("int8-channel-sym", "--activations", "int8-token-dynamic"), ["compressed-tensors"]),
     "w8a8-static": (DEMO, rtn("int8-tensor-sym", "--activations", "int8-tensor-static", *CALIBRATION),
                     ["compressed-tensors"]),
-    "f8-channel": (DEMO, rtn("f8_e4m3-channel"), ["compressed-tensors", "fp8"]),
+    "f8-channel": (DEMO, rtn("f8_e4m3-channel"), ["compressed-tensors", "safetensors"]),
     "f8-tensor": (DEMO, rtn("f8_e4m3-tensor-sf32", "--activations", "f8_e4m3-tensor-static", *CALIBRATION),
-                  ["compressed-tensors", "fp8"]),
-    "f8-block": (DEMO, rtn("f8_e4m3-b128x128-sf32"), ["compressed-tensors", "fp8"]),
+                  ["compressed-tensors", "safetensors"]),
+    "f8-block": (DEMO, rtn("f8_e4m3-b128x128-sf32"), ["compressed-tensors", "safetensors"]),
     "nvfp4": (DEMO, rtn("nvfp4"), ["compressed-tensors"]),
     "nvfp4-factor": (DEMO, rtn("nvfp4-sf32"), ["compressed-tensors"]),
     "nvfp4-a4": (DEMO, rtn("nvfp4-sf32", "--activations", "nvfp4-tensor-static", *CALIBRATION), ["compressed-tensors"]),
@@ -129,7 +137,7 @@ def rounded(values, dtype):
 EPSILON = {"F32": 2.0 ** -23, "BF16": 2.0 ** -7, "F16": 2.0 ** -10}
 
 
-def compare(ours, reference, source, reported):
+def compare(ours, reference, source, reported, turned):
     """Every weight like the float export's; the same error as was reported."""
     if set(ours.weights) != set(reference.weights):
         raise NotAsDescribed("other weights: " + ", ".join(sorted(set(ours.weights) ^ set(reference.weights))[:4]))
@@ -138,19 +146,19 @@ def compare(ours, reference, source, reported):
     off = 0
     for name, values in ours.weights.items():
         want = reference.weights[name]
+        if turned and name in ours.quantized:
+            want = want.T
         if values.shape != want.shape:
-            if values.shape == want.shape[::-1] and name in ours.quantized:
-                want = want.T  # Conv1D
-            else:
-                raise NotAsDescribed(f"{name} has shape {values.shape}, not {want.shape}")
-        dtype = reference.dtypes[name]
-        got = rounded(values, dtype)
+            raise NotAsDescribed(f"{name} has shape {values.shape}, not {want.shape}")
+        dtype = reference.dtypes.get(name, "F32")  # f8 stays f8 in a plain folder
+        got, want = rounded(values, dtype), rounded(want, dtype)
         differing = got != want
         if name not in ours.quantized and differing.any():
             raise NotAsDescribed(f"{name} is kept, and differs")
         # One rounding to f32 more or less may move a value across the middle between two of the reference's type.
-        step = EPSILON[dtype] * np.abs(want) * 1.01 + 1e-45
-        if (np.abs(got - want) > step).any() or (dtype != "F32" and differing.mean() > 1e-3):
+        slack = ours.slack.get(name)
+        step = EPSILON[dtype] * np.abs(want) * 1.01 + 1e-45 + (0 if slack is None else slack)
+        if (np.abs(got - want) > step).any() or (dtype != "F32" and slack is None and differing.mean() > 1e-3):
             at = np.unravel_index(np.argmax(np.abs(got - want)), want.shape)
             raise NotAsDescribed(f"{name}{list(at)} is {values[at]:.9g}, the float export has {want[at]:.9g} "
                                  f"({differing.sum()} of {want.size} differ)")
@@ -162,12 +170,12 @@ def compare(ours, reference, source, reported):
                 continue
             original = source.weights[module + ".weight"]
             weights = ours.weights[module + ".weight"]
-            original = original.T if original.shape != weights.shape else original
+            original = original.T if turned else original
             mine = 10 * math.log10((original ** 2).sum() / ((weights - original) ** 2).sum())
             worst = max(worst, abs(mine - decibels))
-            if abs(mine - decibels) > 1e-3:
+            if abs(mine - decibels) > (0.05 if ours.slack else 1e-3):
                 raise NotAsDescribed(f"{module}: {mine:.4f} dB from the original, reported {decibels:.4f}")
-    return f"{len(ours.quantized)} quantized weights equal" + (f", {off} values one rounding apart" if off else "")
+    return f"{len(ours.quantized)} quantized weights equal" + (f", {off} values a rounding apart" if off else "")
 
 
 def main():
@@ -209,7 +217,7 @@ def main():
             try:
                 out = cli("export", result, "--format", form, "-o", base / form, *accept)
                 ours = read_folder(Path(out["output"]))
-                report("ok", title, compare(ours, reference, source, reported))
+                report("ok", title, compare(ours, reference, source, reported, model == sources.get("gpt2")))
             except (Refused, NotAsDescribed) as error:
                 report("FAILED", title, error)
             except (KeyError, TypeError, ValueError, IndexError) as error:  # a loader would stumble likewise

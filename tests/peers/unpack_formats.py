@@ -88,10 +88,11 @@ def unstream(words, bits, count):
 
 
 class Folder:
-    """weights: name -> f64; quantized: those that were decoded; dtypes: as stored, of the others."""
+    """weights: name -> f64; quantized: those that were decoded; dtypes: as stored, of the others; slack: what a weight
+    may be off because the format rounds an offset."""
 
     def __init__(self):
-        self.weights, self.dtypes, self.quantized = {}, {}, set()
+        self.weights, self.dtypes, self.quantized, self.slack = {}, {}, set(), {}
 
 
 class Parts:
@@ -437,6 +438,9 @@ def mlx(folder, config, settings, parts, out):
         offsets = values(parts.take(module + ".biases", FLOATS, (rows, groups)))
         index = np.arange(cols) // group
         out.weights[module + ".weight"] = unstream(words, bits, cols) * values(scale)[:, index] + offsets[:, index]
+        # The offset is -zero * scale in the type of the scales; of few bits where the zero point is in the middle.
+        epsilon = {"F32": 2.0 ** -24, "BF16": 2.0 ** -8, "F16": 2.0 ** -11}[scale[0]]
+        out.slack[module + ".weight"] = np.abs(offsets)[:, index] * epsilon * 1.01
     for name, own in settings.items():
         if isinstance(own, dict):
             need(name in modules, f"settings for {name}, which is not quantized")
