@@ -9,6 +9,7 @@
 #include "kernels/compute/compute.h"
 #include "tests/support.h"
 
+#include <QTemporaryDir>
 #include <QTest>
 
 #include <algorithm>
@@ -18,7 +19,13 @@
 #include <map>
 #include <numeric>
 
+#define EXPORTED(result)                                                                           \
+  QVERIFY2((result).ok(), (result).ok() ? "" : (result).error().text().c_str())
+
 namespace bitlathe::test {
+
+inline fs::path path_of(const QTemporaryDir& dir) { return dir.path().toStdString(); }
+inline bool in_blocks(const Module& module) { return module.role != "lm_head"; }
 
 inline void put_text(const fs::path& path, const std::string& content) {
   std::ofstream(path, std::ios::binary) << content;

@@ -4,16 +4,12 @@
 #include "core/export/doctor.h"
 #include "tests/packed_files.h"
 
-#include <QTemporaryDir>
-
 #include <limits>
 
 using namespace bitlathe;
 using namespace bitlathe::test;
 
 namespace {
-
-fs::path path_of(const QTemporaryDir& dir) { return dir.path().toStdString(); }
 
 using Data = std::map<std::string, std::vector<std::byte>>;
 using Tensors = std::map<std::string, StoredTensor>;

@@ -127,6 +127,7 @@ void examine_runtimes(const Checkpoint& model, const std::vector<ExportModule>& 
                        std::to_string(group),
                    "vllm"});
   examine_fused(modules, out);
+  examine_scale_type(model, out);
   // Loaders look for these names anywhere in a module's name.
   const auto kept = kept_linears(model, modules);
   std::set<std::string> caught;

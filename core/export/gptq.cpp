@@ -123,8 +123,8 @@ struct Names {
 };
 
 /// What single loaders run of what the format holds.
-void examine_runtimes(const std::vector<ExportModule>& modules, const GptqSummary& summary,
-                      std::vector<Finding>& out) {
+void examine_runtimes(const Checkpoint& model, const std::vector<ExportModule>& modules,
+                      const GptqSummary& summary, std::vector<Finding>& out) {
   static constexpr std::array<std::int64_t, 8> gptqmodel_groups{0, 16, 32, 64, 128, 256, 512, 1024};
   Names vllm, gptqmodel, llama;
   for (const auto& [kind, list] : summary.kinds())
@@ -167,6 +167,7 @@ void examine_runtimes(const std::vector<ExportModule>& modules, const GptqSummar
   gptqmodel.report("gptqmodel", out);
   llama.report("llama.cpp", out);
   examine_fused(modules, out);
+  examine_scale_type(model, out);
   examine_orders(modules, out);
 
   const bool shapes_differ =
@@ -228,7 +229,7 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
            {},
            "The one scale of each of " + std::to_string(per_tensor.size()) +
                " modules is stored repeated for every channel: " + name_list(per_tensor)});
-    examine_runtimes(modules, summary, out);
+    examine_runtimes(model, modules, summary, out);
   }
   examine_folder(model, out);
   return out;

@@ -143,6 +143,16 @@ void transpose_fields(std::uint32_t* w) {
 
 } // namespace
 
+void examine_scale_type(const Checkpoint& model, std::vector<Finding>& findings) {
+  if (model_float_type(model) == FloatType::bf16)
+    findings.push_back({Finding::Level::note,
+                        {},
+                        "vLLM takes scales in the type that the model runs in: in bfloat16, as "
+                        "config.json has it, they lose 3 of their 11 bits; --dtype float16 keeps "
+                        "them",
+                        "vllm"});
+}
+
 std::int64_t packed_group(const Scheme& scheme, std::int64_t cols) {
   return scheme.per_tensor || scheme.group > cols ? 0 : scheme.group;
 }

@@ -25,6 +25,9 @@ TensorToWrite awq_zeros(std::string name, const QTensor& weight);
 /// "scales" [groups, out], in the type that they have. One scale for all is repeated.
 TensorToWrite scales_by_group(std::string name, const QTensor& weight);
 
+/// Loaders that run in another type than f16 round the scales to it: a note for vLLM.
+void examine_scale_type(const Checkpoint& model, std::vector<Finding>& findings);
+
 /// Columns of a group as these formats have it: 0 for whole rows, and for groups that are longer.
 std::int64_t packed_group(const Scheme& scheme, std::int64_t cols);
 std::int64_t packed_groups(const QTensor& weight);
