@@ -16,6 +16,7 @@
 #include "core/schemes/activations.h"
 #include "kernels/nn/kv.h"
 
+#include <algorithm>
 #include <QComboBox>
 #include <QDoubleSpinBox>
 #include <QGridLayout>
@@ -80,6 +81,8 @@ PlanStage::PlanStage(Workbench& workbench, QWidget* parent)
   auto* outer = new QVBoxLayout(this);
   outer->setContentsMargins(0, 0, 0, 0);
   outer->addWidget(scroll);
+  // It scrolls down, not sideways: the tree beside it gives way first.
+  scroll->setMinimumWidth(112 * QFontMetrics(scroll->font()).averageCharWidth());
   connect(&workbench, &Workbench::opened, this, [this] {
     showRecipe();
     showPlan();

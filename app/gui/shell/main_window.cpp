@@ -20,6 +20,7 @@
 #include <QDropEvent>
 #include <QFileInfo>
 #include <QLabel>
+#include <QLayout>
 #include <QMenuBar>
 #include <QMimeData>
 #include <QSettings>
@@ -250,7 +251,16 @@ void MainWindow::showStage() {
   const bool open = workbench_.checkpoint() != nullptr && !starting_;
   if (open && QLatin1String(stage.id) == QLatin1String("plan"))
     Evidence::of(workbench_)->planLookedAt();
-  stack_->setCurrentWidget(open ? stageWidget(stage_) : start_);
+  QWidget* shown = open ? stageWidget(stage_) : start_;
+  // Only what is shown decides how narrow the middle may get; the tree has the rest.
+  for (int i = 0; i < stack_->count(); ++i) {
+    QWidget* page = stack_->widget(i);
+    page->setSizePolicy(page == shown ? QSizePolicy::Preferred : QSizePolicy::Ignored,
+                        QSizePolicy::Preferred);
+  }
+  stack_->setCurrentWidget(shown);
+  stack_->layout()->activate();
+  centralWidget()->layout()->activate();
   layer_dock_->setEnabled(workbench_.checkpoint() != nullptr);
   if (!layer_dock_->isFloating())
     resizeDocks({layer_dock_}, {width}, Qt::Horizontal);
