@@ -2,6 +2,7 @@
 // The way of every export: examine, write into a staging folder, re-open, compare, move into place.
 #include "core/export/compare.h"
 #include "core/export/doctor.h"
+#include "core/export/manifest.h"
 #include "core/export/tensors.h"
 #include "core/recipe/mixes.h"
 
@@ -155,10 +156,12 @@ Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& export
   for (const Finding& finding : outcome.findings)
     outcome.notes.push_back(finding_text(finding));
 
-  TRY_ASSIGN(const ExportFiles described, exporter.files(export_input(model, options)));
+  TRY_ASSIGN(ExportFiles described, exporter.files(export_input(model, options)));
   for (const FileToWrite& file : described.files)
     outcome.bytes += file.bytes;
-  TRY(check_space(options.folder, outcome.bytes));
+  described.files.insert(described.files.begin(), text_file(manifest_name(described),
+                                                            export_manifest(model).dump(1) + "\n"));
+  TRY(check_space(options.folder, outcome.bytes + described.files.front().bytes));
 
   TRY_ASSIGN(const auto folder, OutputFolder::create(options.folder, options.replace));
   feedback.done = 0;

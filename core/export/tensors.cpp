@@ -37,21 +37,6 @@ Result<void> write_rows(OutputFile& file, const QTensor& stored, FloatType type,
   });
 }
 
-/// What config.json has no place for, for this program's own readers.
-OrderedJson manifest(const Checkpoint& model) {
-  OrderedJson out;
-  out["bitlathe_export"] = 1;
-  out["kv"] = {{"k", model.kv_keys}, {"v", model.kv_values}};
-  if (!model.kv_scales.empty())
-    out["kv_scales"] = model.kv_scales;
-  out["modules"] = OrderedJson::object();
-  for (const auto& module : model.modules)
-    if (module.weight.scheme.quantized && !module.tied_to_embedding)
-      out["modules"][module.hf_name()] = {{"scheme", module.weight.scheme.id},
-                                          {"activations", module.activations}};
-  return out;
-}
-
 } // namespace
 
 Result<void>
@@ -170,8 +155,6 @@ Result<std::vector<FileToWrite>> model_files(const ExportInput& input,
     TRY_ASSIGN(auto copy, copied_file(file));
     out.push_back(std::move(copy));
   }
-  if (!quantization_config.is_null() || model.kv_keys != "f16" || model.kv_values != "f16")
-    out.push_back(text_file("bitlathe.json", manifest(model).dump(1) + "\n"));
   out.push_back(text_file(
       "config.json", config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n"));
   return out;

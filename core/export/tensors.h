@@ -32,9 +32,8 @@ std::string safetensors_dtype(FloatType type);
 /// The float type of the unquantized weights: config.json's torch_dtype, else the most common.
 FloatType model_float_type(const Checkpoint& model);
 
-/// Tokenizer and generation files as they are, config.json with torch_dtype set and the given
-/// quantization_config (null: none), and bitlathe.json with what the configuration has no place
-/// for.
+/// Tokenizer and generation files as they are, and config.json with torch_dtype set and the given
+/// quantization_config (null: none).
 Result<std::vector<FileToWrite>> model_files(const ExportInput& input,
                                              const Json& quantization_config);
 /// A folder with these tensors and the model's other files, the checkpoint being the folder.
