@@ -96,6 +96,16 @@ std::vector<Finding> export_findings(const Checkpoint& model,
                                      const std::vector<ExportModule>& modules,
                                      const Exporter& exporter, const ExportOptions& options) {
   auto findings = exporter.examine(model, modules);
+  const auto embedding =
+      std::find_if(modules.begin(), modules.end(),
+                   [](const ExportModule& module) { return module.source->part == "embedding"; });
+  const bool tied = std::any_of(modules.begin(), modules.end(), [](const ExportModule& module) {
+    return module.source->tied_to_embedding;
+  });
+  if (tied && embedding != modules.end() && embedding->scheme.quantized)
+    findings.push_back({Level::note, embedding->source->name,
+                        "The head is tied to the embedding, so it has the precision of " +
+                            embedding->scheme.id + " too"});
   const auto reads = [&](const UseWith& use) { return use.runtime == options.runtime; };
   if (!options.runtime.empty() && !exporter.uses.empty() &&
       std::none_of(exporter.uses.begin(), exporter.uses.end(), reads))
@@ -148,7 +158,8 @@ Result<void> stop_if_blocked(const std::vector<Finding>& findings, const Exporte
   return Error{"warnings",
                "Nothing was written: there are warnings about the export to " + id +
                    (runtime.empty() ? "" : " for " + std::string(runtime)) +
-                   ". Accept them (--accept-warnings) to write it all the same. " + listed(blocking, Level::warning),
+                   ". Accept them (--accept-warnings) to write it all the same. " +
+                   listed(blocking, Level::warning),
                blocking.front().module};
 }
 

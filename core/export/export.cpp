@@ -2,11 +2,15 @@
 // The way of every export: examine, write into a staging folder, re-open, compare, move into place.
 #include "core/export/compare.h"
 #include "core/export/doctor.h"
+#include "core/export/logits.h"
 #include "core/export/manifest.h"
+#include "core/export/rules.h"
 #include "core/export/tensors.h"
+#include "core/io/sha256.h"
 #include "core/recipe/mixes.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <map>
 #include <set>
 
@@ -47,36 +51,90 @@ Error at_target(Error error, const OutputFolder& folder) {
   return error;
 }
 
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g", value);
+  return text;
+}
+
+/// What does not hold in the staged files, as an error at the target.
+Result<void> all_hold(const std::vector<VerifyCheck>& checks, const OutputFolder& folder) {
+  for (const VerifyCheck& check : checks)
+    if (!check.ok)
+      return Error{"mismatch",
+                   "The export is not what was to be written, so it was not kept: " + check.name +
+                       ": " + check.detail,
+                   folder.target().string()};
+  return {};
+}
+
+/// Whether plain values stand for codes, so that the float type of the export has rounded them.
+bool decoded(const Checkpoint& model, const Checkpoint& written) {
+  for (const Module& module : model.modules) {
+    const Module* other = written.find_module(module.name);
+    if (other && module.weight.scheme.quantized && !other->weight.scheme.quantized)
+      return true;
+  }
+  return false;
+}
+
+Result<VerifyCheck> check_logits(const Checkpoint& model, const Checkpoint& written,
+                                 std::int64_t tokens, Feedback& feedback) {
+  feedback.set_step("Running the export and what it was made from");
+  TRY_ASSIGN(const auto compute, make_cpu_compute());
+  TRY_ASSIGN(const LogitComparison found,
+             compare_logits(model, written, *compute, tokens, feedback));
+  if (!found.skipped.empty())
+    return VerifyCheck{"logits", true, "not compared: " + found.skipped};
+  const bool rounds = decoded(model, written);
+  return VerifyCheck{"logits", found.finite && (rounds || found.worst <= logit_tolerance),
+                     "over " + std::to_string(found.tokens) + " tokens at most " +
+                         number(found.worst) + " of the largest logit apart, the likeliest token " +
+                         "the same at " + std::to_string(found.same_top) +
+                         (rounds ? "; decoded values were rounded to the float type" : "") +
+                         (found.finite ? "" : "; not all are finite numbers")};
+}
+
 /// What was written, compared with what was to be written.
-Result<void> read_back(const Checkpoint& model, const Exporter& exporter, const fs::path& staged,
-                       const OutputFolder& folder, Feedback& feedback) {
+Result<std::vector<VerifyCheck>> read_back(const Checkpoint& model, const Exporter& exporter,
+                                           const fs::path& staged, const OutputFolder& folder,
+                                           const ExportOptions& options, Feedback& feedback) {
+  auto checks = loader_rules(staged, &exporter);
+  TRY(all_hold(checks, folder));
   if (exporter.verify) {
-    const auto report = exporter.verify(staged, &model, feedback);
-    if (!report)
-      return at_target(report.error(), folder);
-    for (const VerifyCheck& check : report->checks)
-      if (!check.ok)
-        return Error{"mismatch",
-                     "The export is not what was to be written, so it was not kept: " + check.name +
-                         ": " + check.detail,
-                     folder.target().string()};
-    return {};
+    TRY_ASSIGN(const auto report, exporter.verify(staged, &model, feedback));
+    TRY(all_hold(report.checks, folder));
+    checks.insert(checks.end(), report.checks.begin(), report.checks.end());
+    return checks;
   }
   const auto reopened = open_checkpoint(staged);
   if (!reopened)
-    return at_target(
-        {"mismatch",
-         "The export cannot be read back, so it was not kept: " + reopened.error().message,
-         reopened.error().where},
-        folder);
-  return compare_checkpoints(model, **reopened, feedback);
+    return Error{"mismatch",
+                 "The export cannot be read back, so it was not kept: " + reopened.error().message,
+                 reopened.error().where};
+  TRY(compare_checkpoints(model, **reopened, feedback));
+  checks.push_back({"tensors", true,
+                    "read back, " + std::to_string((*reopened)->modules.size()) +
+                        " modules hold the codes, scales and values that were to be written"});
+  if (options.logit_tokens > 0) {
+    TRY_ASSIGN(const VerifyCheck logits,
+               check_logits(model, **reopened, options.logit_tokens, feedback));
+    TRY(all_hold({logits}, folder));
+    checks.push_back(logits);
+  }
+  return checks;
 }
 
 } // namespace
 
 ExportInput export_input(const Checkpoint& model, const ExportOptions& options) {
-  return {model, file_name(options.name.empty() ? model.name : options.name),
-          options.label.empty() ? scheme_label(model) : options.label, options.shard_limit};
+  ExportInput input{model, file_name(options.name.empty() ? model.name : options.name),
+                    options.label.empty() ? scheme_label(model) : options.label};
+  if (options.shard_limit > 0) {
+    input.shard_limit = options.shard_limit;
+    input.split = true;
+  }
+  return input;
 }
 
 const Exporter* find_exporter(std::string_view id) {
@@ -156,30 +214,40 @@ Result<ExportOutcome> run_export(const Checkpoint& model, const Exporter& export
   for (const Finding& finding : outcome.findings)
     outcome.notes.push_back(finding_text(finding));
 
-  TRY_ASSIGN(ExportFiles described, exporter.files(export_input(model, options)));
+  TRY_ASSIGN(const ExportFiles described, exporter.files(export_input(model, options)));
   for (const FileToWrite& file : described.files)
     outcome.bytes += file.bytes;
-  described.files.insert(described.files.begin(), text_file(manifest_name(described),
-                                                            export_manifest(model).dump(1) + "\n"));
-  TRY(check_space(options.folder, outcome.bytes + described.files.front().bytes));
+  TRY(check_space(options.folder, outcome.bytes));
 
   TRY_ASSIGN(const auto folder, OutputFolder::create(options.folder, options.replace));
   feedback.done = 0;
   feedback.total = outcome.bytes + model.bytes(); // written, then compared
   feedback.set_step("Writing " + std::string(exporter.id));
-  if (const auto result = write_files(folder->staging(), described.files, &feedback); !result)
+  std::vector<std::string> hashes;
+  if (const auto result = write_files(folder->staging(), described.files, &feedback, hashes);
+      !result)
     return at_target(result.error(), *folder);
   if (feedback.stopped())
     return cancelled_error();
+  TRY_ASSIGN(const OrderedJson manifest,
+             export_manifest(model, exporter, options, described, hashes, feedback));
+  const auto manifest_file = manifest_name(described);
+  if (const auto result = write_file(folder->staging() / manifest_file, manifest.dump(1) + "\n");
+      !result)
+    return at_target(result.error(), *folder);
 
   feedback.set_step("Reading " + std::string(exporter.id) + " back");
   const bool whole_folder = described.checkpoint == ".";
   const auto staged = folder->staging() / (whole_folder ? fs::path() : described.checkpoint);
-  TRY(read_back(model, exporter, staged, *folder, feedback));
+  auto checks = read_back(model, exporter, staged, *folder, options, feedback);
+  if (!checks)
+    return at_target(checks.error(), *folder);
+  outcome.checks = std::move(*checks);
   if (feedback.stopped())
     return cancelled_error();
   TRY(folder->commit());
   outcome.path = whole_folder ? folder->target() : folder->target() / described.checkpoint;
+  outcome.manifest = folder->target() / manifest_file;
   return outcome;
 }
 

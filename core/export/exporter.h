@@ -35,6 +35,7 @@ struct ExportInput {
   std::string name;  ///< for file names: NAME-SCHEME.gguf
   std::string label; ///< SCHEME part: "Q4_K_M", "q4_0", "int4-g128-asym", "mixed"
   std::uint64_t shard_limit = 5ull << 30;
+  bool split = false; ///< the limit was asked for: formats that are one file are split too
 };
 
 /// The files of an export, described. Weights are read when a file is written, not before: the
@@ -107,9 +108,13 @@ struct ExportOptions {
   fs::path folder;
   std::string name;
   bool replace = false;
-  std::uint64_t shard_limit = 5ull << 30;
-  std::string label = {};       ///< a mix that the weights were made by; empty: what they look like
-  std::string runtime = {};     ///< the one reader that it is meant for, as in Finding; empty: any
+  std::uint64_t shard_limit = 0; ///< 0: as the format usually has it (folders: 5 GiB; GGUF: whole)
+  std::string label = {};   ///< a mix that the weights were made by; empty: what they look like
+  std::string runtime = {}; ///< the one reader that it is meant for, as in Finding; empty: any
+  /// All formats that the plan behind the weights was fitted to, for the manifest; empty: this one.
+  std::vector<std::string> formats = {};
+  /// The result and the export are run over so many tokens and must agree; 0: not.
+  std::int64_t logit_tokens = 64;
   bool accept_warnings = false; ///< write although warnings stand; refusals stop it in any case
 };
 /// What the exporter is given: names made fit for files, and the label of the weights.

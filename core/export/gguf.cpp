@@ -2,8 +2,11 @@
 // GGUF v3 for llama.cpp and what is built on it. Integer weights whose groups are whole blocks are
 // repacked without loss; nothing is coded anew.
 #include "core/arch/rope.h"
+#include "core/export/rules.h"
 #include "core/export/tensors.h"
+#include "core/model/content.h"
 #include "core/recipe/mixes.h"
+#include "core/text/gguf_tokenizer.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
@@ -123,8 +126,23 @@ std::vector<Finding> examine(const Checkpoint& model, const std::vector<ExportMo
                    {},
                    "Without a tokenizer the file can be loaded, but not given text: " +
                        model.tokenizer_problem});
+  const auto examine_pre = [&](const GgufMetadata& keys) {
+    const auto* pre = find(keys, "tokenizer.ggml.pre");
+    const auto name = pre ? pre->as_string().value_or("") : std::string();
+    if (!name.empty() && !text::find_gguf_pre(name))
+      out.push_back({Level::warning,
+                     {},
+                     "The pre-tokenizer \"" + name +
+                         "\" is not one that llama.cpp is known to have: it may refuse the file",
+                     "llama.cpp"});
+  };
+  if (tokens)
+    examine_pre(model.gguf);
   if (model.tokenizer && !tokens && model.spec) {
-    if (const auto keys = model.tokenizer->to_gguf(model.spec->vocab); !keys)
+    const auto keys = model.tokenizer->to_gguf(model.spec->vocab);
+    if (keys)
+      examine_pre(*keys);
+    if (!keys)
       out.push_back({Level::refuse, {}, keys.error().text()});
     else
       for (const auto& note : model.tokenizer->gguf_notes())
@@ -263,6 +281,47 @@ Result<GgufMetadata> make_metadata(const ExportInput& input, const Arch& arch) {
   return out;
 }
 
+GgufValue u16(std::uint64_t value) { return {2, 0, value}; }
+
+/// One file, or several as gguf-split makes them: all metadata in the first.
+Result<ExportFiles> in_parts(const ExportInput& input, const GgufMetadata& metadata,
+                             std::vector<TensorToWrite> tensors) {
+  const std::string stem = input.name + "-" + input.label;
+  std::vector<std::vector<TensorToWrite>> parts(1);
+  std::uint64_t in_part = 0;
+  const auto count = tensors.size();
+  for (TensorToWrite& tensor : tensors) {
+    if (input.split && in_part > 0 && in_part + tensor.bytes > input.shard_limit) {
+      parts.emplace_back();
+      in_part = 0;
+    }
+    in_part += tensor.bytes;
+    parts.back().push_back(std::move(tensor));
+  }
+  if (parts.size() == 1) {
+    TRY_ASSIGN(auto file, gguf_file(stem + ".gguf", metadata, std::move(parts[0])));
+    ExportFiles out{stem + ".gguf", {}};
+    out.files.push_back(std::move(file));
+    return out;
+  }
+  if (parts.size() > 65535)
+    return Error{"bad-argument", "The model would be split into more than 65535 files", stem};
+  ExportFiles out;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    GgufMetadata keys = i == 0 ? metadata : GgufMetadata();
+    keys.emplace_back("split.no", u16(i));
+    keys.emplace_back("split.count", u16(parts.size()));
+    keys.emplace_back("split.tensors.count", GgufValue{5, 0, std::int64_t(count)});
+    const fs::path name = part_name({stem, int(i + 1), int(parts.size())}, int(i + 1), ".gguf");
+    TRY_ASSIGN(auto file, gguf_file(name, keys, std::move(parts[i])));
+    out.files.push_back(std::move(file));
+  }
+  // The first part is what is opened: it comes last.
+  out.checkpoint = out.files.front().name;
+  std::rotate(out.files.begin(), out.files.begin() + 1, out.files.end());
+  return out;
+}
+
 Result<ExportFiles> files(const ExportInput& input) {
   const auto& model = input.model;
   const Arch* arch = find_arch(model.architecture);
@@ -287,12 +346,18 @@ Result<ExportFiles> files(const ExportInput& input) {
     if (module->bias.rows > 0)
       tensors.push_back(vector_tensor(name.gguf + ".bias", module->bias, name.hf_row_of_gguf));
   }
-  const fs::path name = input.name + "-" + input.label + ".gguf";
-  TRY_ASSIGN(auto file, gguf_file(name, metadata, std::move(tensors)));
-  ExportFiles out{name, {}};
-  out.files.push_back(std::move(file));
-  return out;
+  return in_parts(input, metadata, std::move(tensors));
 }
+
+constexpr UseWith uses[] = {
+    {"llama.cpp", "llama.cpp", "llama-cli -m {path} -p \"Once upon a time\""},
+    {"llama.cpp", "llama.cpp server", "llama-server -m {path} --port 8080"},
+    {"llama.cpp", "Ollama",
+     "printf 'FROM {path}\\n' > Modelfile\nollama create {name} -f Modelfile\nollama run {name}"},
+    {"llama.cpp", "llama-cpp-python",
+     "from llama_cpp import Llama\n"
+     "llm = Llama(model_path=\"{path}\")\n"
+     "print(llm(\"Once upon a time\", max_tokens=64)[\"choices\"][0][\"text\"])"}};
 
 } // namespace
 
@@ -303,6 +368,8 @@ const Exporter exporter_gguf{"gguf",
                              "llama.cpp, Ollama, LM Studio",
                              examine,
                              files,
-                             fallback};
+                             fallback,
+                             uses,
+                             gguf_rules};
 
 } // namespace bitlathe

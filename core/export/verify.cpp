@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Verification of a checkpoint on its own, and against the one it was made from.
 #include "core/export/exporter.h"
+#include "core/export/logits.h"
+#include "core/export/manifest.h"
+#include "core/export/rules.h"
 #include "core/export/tensors.h"
 #include "core/model/transpose.h"
 #include "core/schemes/activations.h"
@@ -203,6 +206,24 @@ Result<Comparison> compare_weight(const QTensor& reference_as_stored,
   return out;
 }
 
+/// The same weights must give the same logits; of others the distance is worth knowing.
+Result<void> check_logits(const Checkpoint& model, const Checkpoint& against, bool same,
+                          Compute& compute, Feedback& feedback, VerifyReport& report) {
+  feedback.set_step("Running both over 64 tokens");
+  TRY_ASSIGN(const LogitComparison found, compare_logits(against, model, compute, 64, feedback));
+  if (!found.skipped.empty()) {
+    report.checks.push_back({"logits", true, "not compared: " + found.skipped});
+    return {};
+  }
+  report.checks.push_back(
+      {"logits", found.finite && (!same || found.worst <= logit_tolerance),
+       "over " + std::to_string(found.tokens) + " tokens at most " + number(found.worst) +
+           " of the largest logit apart (token " + std::to_string(found.worst_position) +
+           "), the likeliest token the same at " + std::to_string(found.same_top) +
+           (found.finite ? "" : "; not all are finite numbers")});
+  return {};
+}
+
 Result<void> check_against(const Checkpoint& model, const Checkpoint& against, Compute& compute,
                            Feedback& feedback, VerifyReport& report) {
   Problems names, values;
@@ -257,9 +278,20 @@ Result<void> check_against(const Checkpoint& model, const Checkpoint& against, C
   if (!report.worst.empty())
     good += "; least signal-to-noise ratio " + number(report.worst.front().sqnr_db) + " dB (" +
             report.worst.front().module + ")";
+  const bool same = std::all_of(report.worst.begin(), report.worst.end(),
+                                [](const VerifyWorst& worst) { return worst.mse == 0; });
   if (report.worst.size() > 10)
     report.worst.resize(10);
   report.checks.push_back(values.check("values", good));
+  if (names.list.empty() && values.list.empty())
+    TRY(check_logits(model, against, same, compute, feedback, report));
+  return {};
+}
+
+Result<void> add_manifest_check(const fs::path& path, Feedback& feedback, VerifyReport& report) {
+  TRY_ASSIGN(VerifyCheck check, check_manifest(path, feedback));
+  if (!check.name.empty())
+    report.checks.push_back(std::move(check));
   return {};
 }
 
@@ -271,12 +303,28 @@ Result<VerifyReport> verify_checkpoint(const fs::path& path, const Checkpoint* a
     if (exporter->verify && exporter->recognises(path))
       return exporter->verify(path, against, feedback);
   VerifyReport report;
+  const auto judge = [&] {
+    report.ok = std::all_of(report.checks.begin(), report.checks.end(),
+                            [](const VerifyCheck& check) { return check.ok; });
+  };
+  std::error_code failed;
+  if (fs::exists(path, failed)) {
+    for (const Exporter* exporter : all_exporters())
+      if (exporter->recognises && exporter->verify && exporter->recognises(path)) {
+        TRY_ASSIGN(report, exporter->verify(path, against, feedback));
+        TRY(add_manifest_check(path, feedback, report));
+        judge();
+        return report;
+      }
+    report.checks = loader_rules(path, find_exporter(claimed_format(path)));
+    TRY(add_manifest_check(path, feedback, report));
+  }
   const auto opened = open_checkpoint(path);
   if (!opened && opened.error().code == "not-found" && opened.error().where == path.string())
     return opened.error();
   if (!opened) {
     report.ok = false;
-    report.checks.push_back({"opens", false, opened.error().text()});
+    report.checks.insert(report.checks.begin(), {"opens", false, opened.error().text()});
     return report;
   }
   const auto& model = **opened;
@@ -291,8 +339,7 @@ Result<VerifyReport> verify_checkpoint(const fs::path& path, const Checkpoint* a
     if (against)
       TRY(check_against(model, *against, compute, feedback, report));
   }
-  report.ok = std::all_of(report.checks.begin(), report.checks.end(),
-                          [](const VerifyCheck& check) { return check.ok; });
+  judge();
   return report;
 }
 

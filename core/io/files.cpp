@@ -2,6 +2,7 @@
 #include "core/io/files.h"
 
 #include "core/io/posix.h"
+#include "core/io/sha256.h"
 
 #include <atomic>
 #include <cerrno>
@@ -158,16 +159,25 @@ class PosixOutput final : public OutputFile {
   bool done_ = false;
 };
 
-/// Counts what goes through, and ends it when the user does.
+/// Counts and hashes what goes through, and ends it when the user does. Large pieces are cut, so
+/// that stopping does not wait for a whole tensor.
 class WatchedFile final : public OutputFile {
  public:
-  WatchedFile(OutputFile& file, Feedback* feedback) : file_(file), feedback_(feedback) {}
+  WatchedFile(OutputFile& file, Feedback* feedback, Sha256* hash)
+      : file_(file), feedback_(feedback), hash_(hash) {}
   Result<void> write(std::span<const std::byte> bytes) override {
-    if (feedback_ && feedback_->stopped())
-      return cancelled_error();
-    TRY(file_.write(bytes));
-    if (feedback_)
-      feedback_->advance(bytes.size());
+    constexpr std::size_t most = std::size_t(8) << 20;
+    do {
+      const auto piece = bytes.first(std::min(most, bytes.size()));
+      bytes = bytes.subspan(piece.size());
+      if (feedback_ && feedback_->stopped())
+        return cancelled_error();
+      TRY(file_.write(piece));
+      if (hash_)
+        hash_->add(piece);
+      if (feedback_)
+        feedback_->advance(piece.size());
+    } while (!bytes.empty());
     return {};
   }
   Result<void> close() override { return file_.close(); }
@@ -176,7 +186,30 @@ class WatchedFile final : public OutputFile {
  private:
   OutputFile& file_;
   Feedback* feedback_;
+  Sha256* hash_;
 };
+
+Result<void> write_all(const fs::path& folder, const std::vector<FileToWrite>& files,
+                       Feedback* feedback, std::vector<std::string>* hashes) {
+  for (const FileToWrite& item : files) {
+    const auto path = folder / item.name;
+    TRY_ASSIGN(const auto file, OutputFile::create(path));
+    std::optional<Sha256> hash;
+    if (hashes)
+      hash.emplace();
+    WatchedFile watched(*file, feedback, hash ? &*hash : nullptr);
+    TRY(item.write(watched));
+    if (file->size() != item.bytes)
+      return Error{"internal",
+                   "The file was written with " + std::to_string(file->size()) +
+                       " bytes instead of " + std::to_string(item.bytes),
+                   path.string()};
+    TRY(file->close());
+    if (hashes)
+      hashes->push_back(hash->finish());
+  }
+  return {};
+}
 
 } // namespace
 
@@ -246,19 +279,12 @@ Result<FileToWrite> copied_file(const fs::path& source) {
 
 Result<void> write_files(const fs::path& folder, const std::vector<FileToWrite>& files,
                          Feedback* feedback) {
-  for (const FileToWrite& item : files) {
-    const auto path = folder / item.name;
-    TRY_ASSIGN(const auto file, OutputFile::create(path));
-    WatchedFile watched(*file, feedback);
-    TRY(item.write(watched));
-    if (file->size() != item.bytes)
-      return Error{"internal",
-                   "The file was written with " + std::to_string(file->size()) +
-                       " bytes instead of " + std::to_string(item.bytes),
-                   path.string()};
-    TRY(file->close());
-  }
-  return {};
+  return write_all(folder, files, feedback, nullptr);
+}
+
+Result<void> write_files(const fs::path& folder, const std::vector<FileToWrite>& files,
+                         Feedback* feedback, std::vector<std::string>& hashes) {
+  return write_all(folder, files, feedback, &hashes);
 }
 
 Result<void> write_file(const fs::path& path, std::string_view content) {

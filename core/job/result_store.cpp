@@ -2,6 +2,8 @@
 #include "core/job/result_store.h"
 
 #include "core/model/kv_scales.h"
+#include "kernels/base/parallel.h"
+#include "kernels/cpu/isa.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -117,6 +119,9 @@ class FolderResultWriter final : public ResultWriter {
     json["source"] = source_.string();
     json["recipe"] = recipe_to_json(recipe_);
     json["backend"] = summary.backend;
+    const auto isa = isa_from_environment();
+    json["instruction_set"] = isa ? isa_name(*isa) : isa_name(Isa::scalar);
+    json["threads"] = thread_count();
     json["seconds"] = summary.seconds;
     json["bytes_before"] = summary.bytes_before;
     json["bytes_after"] = summary.bytes_after;
@@ -207,6 +212,9 @@ Result<KeptResult> read_result(const fs::path& folder) {
     TRY_ASSIGN(summary.calibration, record_from_json(*it, where));
   }
   result.tensors = json.value("tensors", Json::array());
+  for (const char* key : {"version", "instruction_set", "threads"})
+    if (const auto it = json.find(key); it != json.end())
+      result.machine[key] = *it;
   for (const Json& note : json.value("notes", Json::array()))
     if (note.is_string())
       summary.notes.push_back(note.get<std::string>());

@@ -32,8 +32,9 @@ struct KeptResult {
   fs::path source;
   Recipe recipe;
   QuantizeSummary summary;
-  Json tensors;            ///< entries of the stored tensors, as in the manifest
-  std::uint64_t bytes = 0; ///< size on disk
+  Json tensors;                  ///< entries of the stored tensors, as in the manifest
+  Json machine = Json::object(); ///< "version", "instruction_set", "threads" of the run
+  std::uint64_t bytes = 0;       ///< size on disk
 };
 Result<KeptResult> read_result(const fs::path& folder);
 

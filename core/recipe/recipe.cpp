@@ -181,6 +181,14 @@ OrderedJson recipe_to_json(const Recipe& recipe) {
 
 Result<Recipe> read_recipe(const std::filesystem::path& path) {
   TRY_ASSIGN(const Json json, read_json_file(path));
+  // The manifest of an export holds the recipe that it was made by.
+  if (json.is_object() && json.contains("bitlathe_export")) {
+    if (const auto recipe = json.find("recipe"); recipe != json.end())
+      return recipe_from_json(*recipe, path.string() + ": recipe");
+    return Error{"bad-argument",
+                 "This manifest has no recipe: its export was not made from a quantization",
+                 path.string()};
+  }
   return recipe_from_json(json, path.string());
 }
 

@@ -3,10 +3,12 @@
 #include "app/cli/recipe_options.h"
 #include "app/cli/steps.h"
 
+#include "core/export/manifest.h"
 #include "core/job/quantize.h"
 #include "core/job/result_store.h"
 #include "core/recipe/mixes.h"
 #include "core/schemes/activations.h"
+#include "kernels/cpu/isa.h"
 
 #include <ostream>
 #include <unistd.h>
@@ -25,11 +27,14 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
-Result<std::vector<const Exporter*>> wanted_exporters(const Invocation& invocation) {
+Result<std::vector<const Exporter*>>
+wanted_exporters(const Invocation& invocation, const std::optional<ManifestSettings>& manifest) {
   std::vector<const Exporter*> exporters;
-  if (invocation.text("format") == "none")
+  const std::string formats = invocation.text(
+      "format", manifest && !manifest->format.empty() ? manifest->format : "compressed-tensors");
+  if (formats == "none")
     return exporters;
-  for (const std::string& id : split(invocation.text("format", "compressed-tensors"), ',')) {
+  for (const std::string& id : split(formats, ',')) {
     TRY_ASSIGN(const Exporter* exporter, exporter_by_id(id));
     exporters.push_back(exporter);
   }
@@ -66,6 +71,38 @@ Result<Forecast> examine(const Checkpoint& model, const Plan& plan, const Export
     out.export_bytes += predicted.bytes;
   }
   return out;
+}
+
+/// What stands against the same bytes as the manifest's.
+Result<std::vector<std::string>> differences(const ManifestSettings& manifest,
+                                             const Checkpoint& model, const Plan& plan,
+                                             Invocation& invocation) {
+  TRY_ASSIGN(auto notes, source_differences(manifest, model, invocation.feedback));
+  std::string others;
+  for (const PlannedModule& planned : plan.modules)
+    if (const auto it = manifest.modules.find(planned.name);
+        it != manifest.modules.end() && it->is_object() &&
+        it->value("scheme", "") != planned.scheme.id)
+      others += (others.empty() ? "" : ", ") + planned.name;
+  if (!others.empty())
+    notes.push_back("These modules get another scheme than in the manifest: " + others);
+  const auto isa = isa_from_environment();
+  if (calibrates(plan) && isa && !manifest.instruction_set.empty() &&
+      isa_name(*isa) != manifest.instruction_set)
+    notes.push_back("The manifest's weights were made with the instruction set " +
+                    manifest.instruction_set + "; with " + std::string(isa_name(*isa)) +
+                    " a few codes may differ (BITLATHE_ISA chooses it)");
+  if (calibrates(plan) && !manifest.backend.empty()) {
+    TRY_ASSIGN(Compute * compute, invocation.compute());
+    const std::string backend = compute->device().backend;
+    if (manifest.backend.rfind(backend, 0) != 0)
+      notes.push_back("The manifest's weights were made on " + manifest.backend + ", and this is " +
+                      backend + ": a few codes may differ (--backend chooses it)");
+  }
+  if (manifest.calibrated && plan.recipe.calibration_files.empty() && !invocation.has("statistics"))
+    notes.push_back("The manifest's weights were coded with activation statistics that it does not "
+                    "hold: give them with --statistics");
+  return notes;
 }
 
 /// A folder for the kept result that goes away unless it was moved to its place.
@@ -166,15 +203,33 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const Recipe recipe, recipe_from_options(invocation));
   if (!invocation.has("o") && !invocation.has("dry-run"))
     return usage_error("quantize needs -o DIR (or --dry-run)");
-  TRY_ASSIGN(const auto exporters, wanted_exporters(invocation));
+  std::optional<ManifestSettings> manifest; // --recipe may be that of an export
+  if (invocation.has("recipe")) {
+    TRY_ASSIGN(manifest, read_manifest_settings(invocation.text("recipe")));
+  }
+  TRY_ASSIGN(const auto exporters, wanted_exporters(invocation, manifest));
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
   TRY_ASSIGN(Plan plan,
              make_plan(*model, recipe, invocation.has("requantize"), invocation.has("statistics")));
+  // Weights that were made for several formats had to fit all of them.
+  const bool again = manifest && !invocation.has("format");
+  if (again)
+    for (const std::string& id : manifest->formats)
+      if (const Exporter* exporter = find_exporter(id))
+        fit_plan(plan, *model, *exporter);
   for (const Exporter* exporter : exporters)
     fit_plan(plan, *model, *exporter);
   const bool dry = invocation.has("dry-run");
   TRY_ASSIGN(ExportOptions export_options, bitlathe::export_options(invocation));
-  export_options.name = invocation.text("name", model->name);
+  export_options.name =
+      invocation.text("name", manifest && !manifest->name.empty() ? manifest->name : model->name);
+  if (manifest && !invocation.has("shard-size"))
+    export_options.shard_limit = manifest->shard_limit;
+  if (again)
+    export_options.formats = manifest->formats;
+  else
+    for (const Exporter* exporter : exporters)
+      export_options.formats.emplace_back(exporter->id);
   if (find_mix(recipe.default_scheme))
     export_options.label = recipe.default_scheme;
   TRY_ASSIGN(const Forecast forecast, examine(*model, plan, export_options, exporters, !dry));
@@ -189,6 +244,9 @@ Result<OrderedJson> run(Invocation& invocation) {
     return json;
   }
   std::vector<std::string> notes; // without the findings: each export reports its own
+  if (manifest) {
+    TRY_ASSIGN(notes, differences(*manifest, *model, plan, invocation));
+  }
   const fs::path target = absolute_folder(invocation.text("o"));
   const bool force = invocation.has("force");
   TRY(check_target(target, force));
@@ -322,7 +380,8 @@ const std::string kv_help = "KV cache schemes recorded with the result: " + know
 
 const VerbOption options[] = {
     {"o", "DIR", "Folder to write into."},
-    {"recipe", "FILE", "Recipe; the options below go on top of it."},
+    {"recipe", "FILE",
+     "Recipe, or the manifest of an export, to make it again; the options below go on top of it."},
     {"scheme", "S", "Default scheme, such as int4-g128-asym, q4_k, or a mix (Q4_K_M)."},
     {"method", "M", "Default method: rtn, mse, gptq, awq, ... (see the recipes in docs)."},
     {"exclude", "PATTERN", "Modules to leave as they are.", true},

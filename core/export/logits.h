@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two checkpoints that should compute the same, run over the same tokens.
+#pragma once
+
+#include "core/model/checkpoint.h"
+#include "kernels/compute/compute.h"
+
+namespace bitlathe {
+
+struct LogitComparison {
+  std::string skipped;     ///< why nothing was run; empty: it was
+  std::int64_t tokens = 0; ///< positions compared
+  double worst = 0;        ///< largest |difference| / max |logit| of its position
+  std::int64_t worst_position = 0;
+  std::int64_t same_top = 0; ///< positions with the same likeliest token
+  bool finite = true;
+};
+
+/// The most that logits of the same weights may differ by, of the largest of their position.
+constexpr double logit_tolerance = 1e-3;
+
+/// Both are run with f32 keys and values, over a fixed text in the first one's tokens, or over
+/// fixed ids without a tokenizer. One model at a time is loaded.
+Result<LogitComparison> compare_logits(const Checkpoint& wanted, const Checkpoint& written,
+                                       Compute& compute, std::int64_t tokens, Feedback& feedback);
+
+} // namespace bitlathe
