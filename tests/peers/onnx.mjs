@@ -184,6 +184,16 @@ for (const [name, source] of Object.entries(models))
     return `${share(off)} of the largest logit, ${want.length} equal tokens`;
   });
 
+await check('demo in ONNX Runtime with its weights in data files', async () => {
+  const folder = exported(demo, 'data-files', '--scheme', 'bf16', '--kv', 'f32', '--shard-size', '3000000');
+  const files = fs.readdirSync(folder).filter((name) => name.startsWith('model.onnx_data'));
+  expect(files.length === 3, `there are ${files.length} data files`);
+  const ids = Array.from({ length: 20 }, (_, i) => (i * 97) % 2048);
+  const off = off_from_ours((await (await Model.open(folder)).run([ids])).logits[0], ours(path.join(folder, '.bitlathe'), ids, 2048));
+  expect(off <= bar, `${share(off)} of the largest logit`);
+  return `${share(off)} of the largest logit`;
+});
+
 const calibration = path.join(demo, 'calibration.txt');
 /// scheme, activations, how close to our kernels; where inputs are coded, a value on the edge
 /// between two codes may go the other way.
@@ -191,7 +201,7 @@ const quantized = [
   ['bf16', 'none', bar], ['f16', 'none', bar], ['int8-channel-sym', 'none', bar], ['int8-g32-asym', 'none', bar],
   ['int4-g128-asym', 'none', bar], ['int4-g32-sym', 'none', bar], ['int4-g48-asym', 'none', bar],
   ['int4-channel-sym', 'none', bar], ['int2-g64-asym', 'none', bar], ['ternary-g128', 'none', bar],
-  ['nf4-b64-dq', 'none', bar], ['fp4-b512', 'none', bar],
+  ['nf4-b64-dq', 'none', bar], ['q4_0', 'none', bar], ['q8_0', 'none', bar], ['fp4-b512', 'none', bar],
   ['int8-channel-sym', 'int8-token-dynamic', 0.02], ['int8-channel-asym', 'int8-token-dynamic', 0.02],
   ['int8-channel-sym', 'int8-tensor-static', 0.02],
 ];
