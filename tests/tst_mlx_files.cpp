@@ -3,6 +3,7 @@
 // points and nothing else; what others write is read; what is broken is said.
 #include "core/export/compare.h"
 #include "core/recipe/plan.h"
+#include "kernels/num/float8.h"
 #include "tests/small_folder.h"
 #include "tests/tiny_model.h"
 
@@ -287,6 +288,42 @@ class TestMlxFiles : public QObject {
     QCOMPARE(decode_all(types->find_module(q0)->weight), values);
   }
 
+  void small_floats() {
+    QTemporaryDir dir;
+    const auto model = quantized(path_of(dir_) / "bf16", "int4-g64-sym-sbf16");
+    QVERIFY(exported(*model, "mlx", path_of(dir) / "out").ok());
+    static constexpr float e2m1[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+    for (const int group : {32, 16}) {
+      EditedFolder file(path_of(dir) / "out");
+      std::vector<std::uint32_t> words(64 * 8);
+      std::vector<std::uint8_t> scales(std::size_t(64 * 64 / group));
+      for (std::size_t i = 0; i < words.size(); ++i)
+        words[i] = std::uint32_t(i * 2654435761u + 12345);
+      for (std::size_t i = 0; i < scales.size(); ++i)
+        scales[i] = std::uint8_t(group == 32 ? 118 + i % 8 : 40 + i % 30);
+      file.set(q0 + ".weight", "U32", {64, 8}, words);
+      file.set(q0 + ".scales", "U8", {64, 64 / group}, scales);
+      file.tensors.erase(q0 + ".biases");
+      file.config["quantization"][q0] = {
+          {"mode", group == 32 ? "mxfp4" : "nvfp4"}, {"bits", 4}, {"group_size", group}};
+      file.config["quantization_config"] = file.config["quantization"];
+      const auto folder = path_of(dir) / std::to_string(group);
+      file.write(folder);
+      const auto back = opened(folder);
+      QVERIFY2(back->spec.has_value(), back->why_not_runnable.c_str());
+      const Module* q = back->find_module(q0);
+      QCOMPARE(q->weight.scheme.id, std::string(group == 32 ? "mxfp4" : "nvfp4"));
+      const auto values = decode_all(q->weight);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const unsigned code = words[i / 8] >> (i % 8 * 4) & 15u;
+        const auto scale = scales[i / std::size_t(group)];
+        const float by = group == 32 ? std::ldexp(1.0f, scale - 127) : f8_e4m3_to_f32(scale);
+        QCOMPARE(values[i], e2m1[code & 7] * (code & 8 ? -by : by));
+      }
+      QCOMPARE(broken_rules("mlx", folder), std::string());
+    }
+  }
+
   void broken_files_data() {
     QTest::addColumn<QString>("what");
     QTest::addColumn<QString>("message");
@@ -304,9 +341,9 @@ class TestMlxFiles : public QObject {
     QTest::newRow("integer scales") << "integer scales"
                                     << "stored as I32" << true;
     QTest::newRow("mode") << "mode"
-                          << "\"mxfp4\" of MLX" << false;
+                          << "\"mxfp8\" of MLX" << false;
     QTest::newRow("own mode") << "own mode"
-                              << "\"nvfp4\" of MLX" << false;
+                              << "\"mxfp8\" of MLX" << false;
     QTest::newRow("nine bits") << "nine bits"
                                << "9 bits" << true;
     QTest::newRow("no group") << "no group"
@@ -339,9 +376,9 @@ class TestMlxFiles : public QObject {
     else if (what == "integer scales")
       file.set(q0 + ".scales", "I32", shape, std::vector<std::int32_t>(64, 1));
     else if (what == "mode")
-      settings["mode"] = "mxfp4";
+      settings["mode"] = "mxfp8";
     else if (what == "own mode")
-      settings[q0] = {{"mode", "nvfp4"}, {"bits", 4}, {"group_size", 16}};
+      settings[q0] = {{"mode", "mxfp8"}, {"bits", 8}, {"group_size", 32}};
     else if (what == "nine bits")
       settings["bits"] = 9;
     else if (what == "no group")

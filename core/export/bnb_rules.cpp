@@ -136,7 +136,7 @@ void check_four(const FolderContents& folder, const std::string& module, const J
   const auto finite = [&](const StoredTensor* tensor) {
     for (std::size_t i = 0; tensor && i < tensor->data.size() / 4; ++i)
       if (!std::isfinite(float_at(*tensor, i)))
-        return say(without_tail(tensor->name, "") + " holds NaN or infinities");
+        return say(tensor->name + " holds NaN or infinities");
   };
   if (const auto* map = expect("quant_map", "F32", 16)) {
     const auto& table = kind == "nf4" ? nf4_values : fp4_values;

@@ -35,7 +35,7 @@ Result<std::unique_ptr<FolderContents>> read_contents(const fs::path& folder);
 /// Collects what breaks one rule.
 class LoaderRule {
  public:
-  explicit LoaderRule(std::string name, std::string good) : name_(std::move(name)), good_(good) {}
+  LoaderRule(std::string name, std::string good) : name_(std::move(name)), good_(std::move(good)) {}
   void broken(std::string what) { broken_.push_back(std::move(what)); }
   void require(bool holds, const std::string& what) {
     if (!holds)

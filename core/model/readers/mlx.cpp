@@ -3,6 +3,7 @@
 // ("biases") per group, with settings per module. Everything stays mapped. Where every offset is a
 // whole number of steps, the weight is the integer scheme that it then equals.
 #include "core/model/assemble.h"
+#include "core/model/readers/compressed_weights.h"
 #include "core/model/readers/quantized_folder.h"
 #include "kernels/compute/compute.h"
 
@@ -19,8 +20,10 @@ namespace {
 const Json* settings_of(const Json& config) {
   for (const char* key : {"quantization", "quantization_config"}) {
     const auto it = config.find(key);
-    if (it != config.end() && it->is_object() && !it->contains("quant_method") &&
-        it->contains("group_size") && it->contains("bits"))
+    if (it == config.end() || !it->is_object() || it->contains("quant_method") ||
+        !it->contains("group_size") || !it->contains("bits"))
+      continue;
+    if (it->contains("mode") || std::string_view(key) == "quantization")
       return &*it;
   }
   return nullptr;
@@ -36,25 +39,30 @@ bool recognises(const fs::path& path) {
 
 struct Settings {
   std::int64_t bits = 0, group = 0;
+  std::string mode = "affine";
 };
 
 Result<Settings> settings_from(const Json& json, const Settings& otherwise,
-                               const std::string& common_mode, const std::string& module,
-                               const std::string& where) {
+                               const std::string& module, const std::string& where) {
   Settings out;
-  TRY_ASSIGN(out.bits, json_int_or(json, "bits", otherwise.bits, where));
-  TRY_ASSIGN(out.group, json_int_or(json, "group_size", otherwise.group, where));
-  TRY_ASSIGN(const auto mode, json_string_or(json, "mode", common_mode, where));
+  TRY_ASSIGN(out.mode, json_string_or(json, "mode", otherwise.mode, where));
+  const bool same = out.mode == otherwise.mode;
+  TRY_ASSIGN(out.bits, json_int_or(json, "bits", same ? otherwise.bits : 4, where));
+  TRY_ASSIGN(out.group, json_int_or(json, "group_size", same ? otherwise.group : 0, where));
   const auto name = module.empty() ? std::string() : module + ": ";
-  if (mode != "affine")
+  const std::int64_t blocks = out.mode == "mxfp4" ? 32 : out.mode == "nvfp4" ? 16 : 0;
+  if (out.mode != "affine" && blocks == 0)
     return Error{"unsupported",
-                 name + "The quantization mode \"" + mode +
-                     "\" of MLX cannot be read; only \"affine\" can",
+                 name + "The quantization mode \"" + out.mode +
+                     "\" of MLX cannot be read (known: affine, mxfp4, nvfp4)",
                  where};
-  if (out.bits < 2 || out.bits > 8 || out.group < 1 || out.group > (1 << 24))
+  if (blocks != 0 && out.group == 0)
+    out.group = blocks;
+  if (out.bits < 2 || out.bits > 8 || out.group < 1 || out.group > (1 << 24) ||
+      (blocks != 0 && (out.bits != 4 || out.group != blocks)))
     return Error{"bad-file",
                  name + "The settings say " + std::to_string(out.bits) + " bits in groups of " +
-                     std::to_string(out.group),
+                     std::to_string(out.group) + (blocks != 0 ? " for " + out.mode : ""),
                  where};
   return out;
 }
@@ -62,10 +70,9 @@ Result<Settings> settings_from(const Json& json, const Settings& otherwise,
 struct Reading {
   const Json& json;
   Settings common;
-  std::string mode;
   const std::string& where;
   const std::string& config_path;
-  std::uint64_t widened = 0;
+  std::uint64_t widened = 0, blocks = 0;
 };
 
 /// The zero points when every offset is exactly -zero * scale; empty as soon as one is not.
@@ -93,14 +100,37 @@ std::vector<std::byte> as_f32(const StoredTensor& tensor, FloatType type) {
   return out;
 }
 
+/// Modes mxfp4 and nvfp4: the 4-bit floats of GGUF's blocks in another order.
+Result<void> read_blocks(const std::string& name, const Settings& settings,
+                         const StoredTensor& words, const StoredTensor& scale, Reading& reading,
+                         QTensor& out) {
+  if (scale.dtype != "U8")
+    return bad_module(name, "its scales are stored as " + scale.dtype + ", not as bytes",
+                      reading.where);
+  const bool nvfp4 = settings.mode == "nvfp4";
+  if (nvfp4 && out.cols % 64 != 0)
+    return Error{"unsupported",
+                 name + ": rows of " + std::to_string(out.cols) +
+                     " values do not divide into the blocks of 64 that nvfp4 is held in here",
+                 reading.where};
+  auto blocks = nvfp4 ? nvfp4_blocks(words.data, scale.data, out.rows, out.cols)
+                      : mxfp4_blocks(words.data, scale.data, out.rows, out.cols);
+  if (!blocks)
+    return bad_module(name, "one of its scales is not a number", reading.where);
+  TRY_ASSIGN(out.scheme, parse_scheme(settings.mode));
+  out.owned_codes = std::move(*blocks);
+  out.own();
+  reading.blocks += out.owned_codes.size();
+  return {};
+}
+
 Result<void> read_quantized(const std::string& name, const Parts& parts, Reading& reading,
                             Module& module) {
   const auto& where = reading.where;
   Settings settings = reading.common;
   if (const auto own = reading.json.find(name); own != reading.json.end()) {
     if (own->is_object()) {
-      TRY_ASSIGN(settings,
-                 settings_from(*own, reading.common, reading.mode, name, reading.config_path));
+      TRY_ASSIGN(settings, settings_from(*own, reading.common, name, reading.config_path));
     } else if (*own == false) {
       return bad_module(name, "the settings leave it as it is, but it is stored quantized", where);
     }
@@ -111,9 +141,10 @@ Result<void> read_quantized(const std::string& name, const Parts& parts, Reading
     return bad_module(name, "it has scales, but no weight of U32 words", where);
   if (scales == parts.end())
     return bad_module(name, "its weight is packed into U32 words, but scales is missing", where);
-  if (offsets == parts.end())
+  const bool affine = settings.mode == "affine";
+  if (affine && offsets == parts.end())
     return bad_module(name, "its biases, the offsets of its groups, are missing", where);
-  const auto &words = *weight->second, &scale = *scales->second, &offset = *offsets->second;
+  const auto &words = *weight->second, &scale = *scales->second;
   if (words.shape.size() < 2 || words.data.empty())
     return bad_module(name, "its weight is no matrix", where);
   QTensor& out = module.weight;
@@ -132,6 +163,11 @@ Result<void> read_quantized(const std::string& name, const Parts& parts, Reading
                           " scales per row do not fit " + std::to_string(settings.bits) +
                           " bits in groups of " + std::to_string(settings.group),
                       where);
+  module.shape = words.shape;
+  module.shape.back() = out.cols;
+  if (!affine)
+    return read_blocks(name, settings, words, scale, reading, out);
+  const auto& offset = *offsets->second;
   if (offset.shape != scale.shape)
     return bad_module(name, "its biases do not have the shape of its scales", where);
   TRY_ASSIGN(FloatType type, float_type_of(scale, name, where));
@@ -161,8 +197,6 @@ Result<void> read_quantized(const std::string& name, const Parts& parts, Reading
     out.owned_zeros = symmetric ? std::vector<std::byte>() : std::move(zeros);
     out.zeros = out.owned_zeros;
   }
-  module.shape = words.shape;
-  module.shape.back() = out.cols;
   keep_alive(out, {&words, &scale, &offset});
   return {};
 }
@@ -173,11 +207,10 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   const Json* json = settings_of(checkpoint->config);
   if (!json)
     return Error{"bad-file", "config.json has no quantization settings", where};
-  TRY_ASSIGN(const auto mode, json_string_or(*json, "mode", "affine", where));
-  TRY_ASSIGN(const Settings common, settings_from(*json, {}, mode, {}, where));
+  TRY_ASSIGN(const Settings common, settings_from(*json, {}, {}, where));
   TRY_ASSIGN(const auto file, read_safetensors_folder(path));
   const std::string folder = path.string();
-  Reading reading{*json, common, mode, folder, where};
+  Reading reading{*json, common, folder, where};
 
   const ReadParts read = [&](const std::string& name, const Parts& parts, Module& module,
                              std::vector<std::string>& used) -> Result<bool> {
@@ -191,6 +224,9 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   };
   TRY_ASSIGN(auto found, collect_modules(*checkpoint, file.tensors, read));
   assemble(*checkpoint, std::move(found), file.tensors, where);
+  if (reading.blocks > 0)
+    checkpoint->notes.push_back("The 4-bit floats of MLX (" + std::to_string(reading.blocks) +
+                                " bytes) were put into blocks in memory; they are not mapped");
   if (reading.widened > 0)
     checkpoint->notes.push_back("Scales and offsets of different types are held as f32 (" +
                                 std::to_string(reading.widened) + " bytes)");
@@ -201,6 +237,7 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
 
 extern const CheckpointReader checkpoint_reader_mlx;
 const CheckpointReader checkpoint_reader_mlx{
-    "mlx", "A Hugging Face folder that MLX quantized (mode affine).", recognises, open};
+    "mlx", "A Hugging Face folder that MLX quantized (modes affine, mxfp4 and nvfp4).", recognises,
+    open};
 
 } // namespace bitlathe
