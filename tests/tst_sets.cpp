@@ -3,6 +3,7 @@
 // again, and two sets side by side.
 #include "core/calib/compare.h"
 #include "core/calib/sets.h"
+#include "core/eval/judged_text.h"
 #include "core/job/result_store.h"
 #include "core/text/tokenizer.h"
 #include "tests/tiny_model.h"
@@ -300,6 +301,40 @@ class TestSets : public QObject {
     QVERIFY(find_record(folder.parent_path().string() + "/") == set->record);
     QVERIFY(find_record(folder.parent_path() / "model.gguf") == set->record);
     QVERIFY(find_record(test::demo_model()).empty());
+  }
+
+  void tasks_met_in_calibration_are_told() {
+    auto compute = make_cpu_compute();
+    QVERIFY(compute.ok());
+    const std::string tasks = (test::demo_model() / "tasks.jsonl").string();
+    const auto set = draw_calibration(*demo_, {{tasks}}, 8, 128, 0);
+    QVERIFY(set.ok());
+    ActivationStatistics statistics;
+    statistics.record = set->record;
+    Feedback feedback;
+    const auto plan = make_plan(*demo_, Recipe(), false, false);
+    QVERIFY(plan.ok());
+    QuantizeOptions options;
+    options.result_folder = dir_.path().toStdString() + "/met";
+    options.statistics = &statistics;
+    QVERIFY(run_quantize(*demo_, *plan, **compute, options, feedback).ok());
+    const auto met = open_checkpoint(options.result_folder);
+    QVERIFY(met.ok());
+    QVERIFY(says(task_overlap_notes(**met, tasks), "was calibrated on this text"));
+    QVERIFY(task_overlap_notes(*demo_, tasks).empty());
+    QVERIFY(says(task_overlap_notes(**met, "/nowhere.jsonl"), "is not known"));
+
+    // Texts to judge on: whole, and by parts as sets are read.
+    const auto whole = read_judged_text(*demo_, {calibration_}, 64, 0);
+    QVERIFY(whole.ok() && !whole->source.content.empty() && whole->notes.empty());
+    const auto part = read_judged_text(*demo_, {calibration_, 1, "", "evaluation"}, 64, 0);
+    QVERIFY(part.ok() && part->text.ids.size() < whole->text.ids.size());
+    QVERIFY(overlap_notes(options.result_folder, *whole, "M").empty());
+    const auto judged = read_judged_text(*demo_, {tasks}, 64, 0, true);
+    QVERIFY(judged.ok());
+    QVERIFY(says(overlap_notes(options.result_folder, *judged, "M"), "M was calibrated"));
+    QVERIFY(!read_judged_text(*demo_, {"/nowhere.txt"}, 64, 0).ok());
+    QVERIFY(!read_judged_text(*demo_, {tasks}, 1 << 20, 0, true).ok());
   }
 
   void sets_are_compared() {

@@ -498,19 +498,8 @@ void ExportStage::adoptFallbacks() {
   const FormatRow* format = chosen();
   if (!format || format->report.fallbacks.empty())
     return;
-  Recipe next = workbench_.recipe();
-  for (const FormatFallback& one : format->report.fallbacks) {
-    Rule rule;
-    rule.match = one.module.toStdString();
-    rule.scheme = one.to.toStdString();
-    const auto own = std::find_if(next.rules.rbegin(), next.rules.rend(),
-                                  [&](const Rule& r) { return r.match == rule.match; });
-    if (own != next.rules.rend())
-      own->scheme = rule.scheme;
-    else
-      next.rules.push_back(std::move(rule));
-  }
-  workbench_.setRecipe(next, tr("Plan for %1").arg(format->title));
+  workbench_.setRecipe(withFallbacks(workbench_.recipe(), format->report.fallbacks),
+                       tr("Plan for %1").arg(format->title));
 }
 
 } // namespace bitlathe::gui

@@ -97,4 +97,18 @@ Result<QList<FormatReport>> examineFormats(const FormatQuestion& question, Feedb
   return out;
 }
 
+Recipe withFallbacks(Recipe recipe, const std::vector<FormatFallback>& fallbacks) {
+  for (const FormatFallback& one : fallbacks) {
+    const std::string module = one.module.toStdString();
+    const auto own = std::find_if(recipe.rules.rbegin(), recipe.rules.rend(),
+                                  [&](const Rule& r) { return r.match == module; });
+    Rule rule = own != recipe.rules.rend() ? *own : Rule();
+    std::erase_if(recipe.rules, [&](const Rule& r) { return r.match == module; });
+    rule.match = module;
+    rule.scheme = one.to.toStdString();
+    recipe.rules.push_back(std::move(rule)); // the last matching rule wins
+  }
+  return recipe;
+}
+
 } // namespace bitlathe::gui

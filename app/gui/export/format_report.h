@@ -39,4 +39,7 @@ struct FormatQuestion {
 };
 Result<QList<FormatReport>> examineFormats(const FormatQuestion& question, Feedback& feedback);
 
+/// The recipe with a rule of its own for every module that falls back, after all others.
+Recipe withFallbacks(Recipe recipe, const std::vector<FormatFallback>& fallbacks);
+
 } // namespace bitlathe::gui
