@@ -30,6 +30,8 @@ std::string common_stem(const fs::path& file) {
 std::vector<fs::path> checkpoint_files(const fs::path& path) {
   std::vector<fs::path> out;
   std::error_code failed;
+  if (!fs::exists(path, failed))
+    return out; // a model that was made in memory
   if (!fs::is_directory(path, failed)) {
     const auto split = split_name(path);
     if (!split)
@@ -119,8 +121,16 @@ fs::path manifest_name(const ExportFiles& described) {
 
 fs::path manifest_path(const fs::path& checkpoint) {
   std::error_code failed;
-  if (fs::is_directory(checkpoint, failed))
-    return checkpoint / "bitlathe.json";
+  if (fs::is_directory(checkpoint, failed)) {
+    const auto own = checkpoint / "bitlathe.json";
+    std::vector<fs::path> found; // of single files in the folder
+    if (!fs::exists(own, failed))
+      for (fs::directory_iterator it(checkpoint, failed), end; !failed && it != end;
+           it.increment(failed))
+        if (ends_with(it->path().filename().string(), ".manifest.json"))
+          found.push_back(it->path());
+    return found.size() == 1 ? found.front() : own;
+  }
   return checkpoint.parent_path() / (common_stem(checkpoint) + ".manifest.json");
 }
 
@@ -138,7 +148,8 @@ Result<OrderedJson> export_manifest(const Checkpoint& model, const Exporter& exp
 
   const auto kept = read_result(model.path);
   const fs::path source = original_of(model.path);
-  OrderedJson from{{"path", fs::absolute(source).lexically_normal().string()},
+  std::error_code failed;
+  OrderedJson from{{"path", fs::absolute(source, failed).lexically_normal().string()},
                    {"architecture", model.architecture}};
   feedback.set_step("Hashing the source");
   TRY_ASSIGN(from["files"], hashed(checkpoint_files(source), feedback));
