@@ -33,15 +33,15 @@ def rtn(scheme, *more):
 
 # name of the result -> (model, arguments of quantize, formats that hold it)
 RESULTS = {
-    "int4-g128-sym": (DEMO, rtn("int4-g128-sym"), ["gptq", "compressed-tensors"]),
+    "int4-g128-sym": (DEMO, rtn("int4-g128-sym"), ["gptq", "compressed-tensors", "mlx"]),
     "int4-g32-asym": (DEMO, rtn("int4-g32-asym"), ["gptq", "awq", "compressed-tensors"]),
     "int4-g128-asym": (DEMO, rtn("int4-g128-asym"), ["gptq", "awq", "compressed-tensors"]),
     "int4-g64-asym-sbf16": (DEMO, rtn("int4-g64-asym-sbf16"), ["compressed-tensors", "mlx"]),
     "int8-g128-sym": (DEMO, rtn("int8-g128-sym"), ["gptq", "compressed-tensors"]),
-    "int8-channel-sym": (DEMO, rtn("int8-channel-sym"), ["gptq", "compressed-tensors"]),
+    "int8-channel-sym": (DEMO, rtn("int8-channel-sym"), ["gptq", "compressed-tensors", "mlx"]),
     "int8-channel-asym": (DEMO, rtn("int8-channel-asym"), ["compressed-tensors"]),
     "int8-tensor-sym": (DEMO, rtn("int8-tensor-sym"), ["compressed-tensors"]),
-    "int3-g64-asym": (DEMO, rtn("int3-g64-asym"), ["gptq", "compressed-tensors"]),
+    "int3-g64-asym": (DEMO, rtn("int3-g64-asym"), ["gptq", "compressed-tensors", "mlx"]),
     "int2-g32-asym": (DEMO, rtn("int2-g32-asym"), ["gptq", "compressed-tensors"]),
     "int6-g32-sym": (DEMO, rtn("int6-g32-sym"), ["compressed-tensors"]),
     "int5-g128-asym": (DEMO, rtn("int5-g128-asym"), ["compressed-tensors"]),
@@ -57,7 +57,7 @@ RESULTS = {
     "act-order-asym": (DEMO, ["--scheme", "int4-g128-asym", *ORDERED], ["gptq", "compressed-tensors"]),
     "gptq": (DEMO, ["--scheme", "int4-g128-sym", "--method", "gptq", *CALIBRATION], ["gptq", "compressed-tensors"]),
     "awq": (DEMO, ["--scheme", "int4-g128-asym", "--method", "awq", *CALIBRATION], ["awq", "compressed-tensors"]),
-    "mixed": (DEMO, rtn("int4-g128-sym", *MIXED), ["gptq", "compressed-tensors"]),
+    "mixed": (DEMO, rtn("int4-g128-sym", *MIXED), ["gptq", "compressed-tensors", "mlx"]),
     "w8a8": (DEMO, rtn("int8-channel-sym", "--activations", "int8-token-dynamic"), ["compressed-tensors"]),
     "w8a8-static": (DEMO, rtn("int8-tensor-sym", "--activations", "int8-tensor-static", *CALIBRATION),
                     ["compressed-tensors"]),
