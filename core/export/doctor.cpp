@@ -151,10 +151,14 @@ Result<void> stop_if_blocked(const std::vector<Finding>& findings, const Exporte
     return finding.level == Level::refuse;
   });
   const std::string id(exporter.id);
+  std::string modules; // all that are refused
+  for (const Finding& finding : blocking)
+    if (finding.level == Level::refuse && !finding.module.empty())
+      modules += (modules.empty() ? "" : ", ") + finding.module;
   if (refused != blocking.end())
     return Error{"unsupported",
                  "The format " + id + " cannot hold this. " + listed(blocking, Level::refuse),
-                 refused->module};
+                 modules};
   return Error{"warnings",
                "Nothing was written: there are warnings about the export to " + id +
                    (runtime.empty() ? "" : " for " + std::string(runtime)) +

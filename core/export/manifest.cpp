@@ -107,8 +107,12 @@ void add_result(const KeptResult& kept, OrderedJson& out) {
     if (const auto it = kept.machine.find(key); it != kept.machine.end())
       made[key] = *it;
   out["made_with"] = std::move(made);
-  if (!kept.summary.calibration.empty())
-    out["calibration"] = record_to_json(kept.summary.calibration);
+  CalibrationRecord record = kept.summary.calibration;
+  for (CalibrationSource& file : record.sources)
+    if (fs::exists(file.path, failed))
+      file.path = fs::absolute(file.path, failed).lexically_normal().string();
+  if (!record.empty())
+    out["calibration"] = record_to_json(record);
 }
 
 } // namespace
