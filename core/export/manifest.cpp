@@ -170,7 +170,9 @@ Result<OrderedJson> export_manifest(const Checkpoint& model, const Exporter& exp
     if (module.tied_to_embedding)
       continue;
     OrderedJson entry{{"scheme", module.weight.scheme.id}};
-    if (module.activations != "none")
+    if (!module.stored_name.empty())
+      entry["stored_name"] = module.stored_name;
+    if (module.weight.scheme.quantized)
       entry["activations"] = module.activations;
     if (kept && i < kept->summary.modules.size() && kept->summary.modules[i].name == module.name) {
       if (!kept->summary.modules[i].method.empty())

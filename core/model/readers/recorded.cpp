@@ -10,8 +10,13 @@ Recorded::Recorded(const fs::path& folder) {
   const auto json = read_json_file(folder / "bitlathe.json");
   if (!json || !json->is_object())
     return;
-  if (const auto it = json->find("modules"); it != json->end() && it->is_object())
-    modules_ = *it;
+  const auto modules = json->find("modules");
+  if (modules == json->end() || !modules->is_object())
+    return;
+  for (const auto& [name, entry] : modules->items()) {
+    const Json stored = entry.is_object() ? entry.value("stored_name", Json()) : Json();
+    modules_[stored.is_string() ? stored.get<std::string>() : name] = entry;
+  }
 }
 
 bool Recorded::float_inputs(const std::string& module, const Scheme& scheme) const {

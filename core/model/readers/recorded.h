@@ -18,7 +18,7 @@ class Recorded {
   bool float_inputs(const std::string& module, const Scheme& scheme) const;
 
  private:
-  Json modules_;
+  Json modules_ = Json::object(); ///< by the name in the container
 };
 
 } // namespace bitlathe
