@@ -297,9 +297,9 @@ void TestCheckpoint::not_runnable_but_inspectable_data() {
   QTest::newRow("odd head") << "head_dim"
                             << "3"
                             << "odd";
-  QTest::newRow("gptq") << "quantization_config"
-                        << R"({"quant_method":"gptq","bits":4})"
-                        << "gptq";
+  QTest::newRow("aqlm") << "quantization_config"
+                        << R"({"quant_method":"aqlm","num_codebooks":1})"
+                        << "aqlm";
   QTest::newRow("no architecture") << "architectures"
                                    << "[]"
                                    << "cannot";

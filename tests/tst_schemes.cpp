@@ -571,7 +571,7 @@ class TestSchemes : public QObject {
              qPrintable(QString::number(double(difference / largest))));
 
     // Formats without a place for it refuse before writing, and name something they can hold.
-    for (const char* format : {"compressed-tensors", "gguf"}) {
+    for (const char* format : {"awq", "gguf"}) {
       const Exporter* exporter = find_exporter(format);
       const auto findings = exporter->examine(**demo, export_modules(**demo, *plan));
       const auto refusal = std::find_if(findings.begin(), findings.end(), [](const Finding& f) {

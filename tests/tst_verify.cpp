@@ -138,11 +138,12 @@ std::vector<Damage> damages() {
       {"renamed tensor", "compressed-tensors", "q_proj", edit([](List& list) {
          list[index_of(list, q0 + ".weight_packed")].name = q0 + ".weight_packd";
        })},
-      {"wrong shape", "compressed-tensors", "weight_scale has the shape", edit([](List& list) {
+      {"wrong shape", "compressed-tensors", "weight_scale is F16 [2, 64] instead of",
+       edit([](List& list) {
          auto& scale = list[index_of(list, q0 + ".weight_scale")];
          std::swap(scale.shape[0], scale.shape[1]);
        })},
-      {"wrong group size", "compressed-tensors", "group_size",
+      {"wrong group size", "compressed-tensors", "it has 192 scales instead of 384",
        [](const fs::path& at) {
          edit_config(at, [](Json& config) {
            for (auto& group : config["quantization_config"]["config_groups"])
@@ -159,19 +160,19 @@ std::vector<Damage> damages() {
            config["quantization_config"]["quantization_status"] = "frozen";
          });
        }},
-      {"unknown key", "compressed-tensors", "no key of the library",
+      {"unknown key", "compressed-tensors", "unknown key \"colour\"",
        [](const fs::path& at) {
          edit_config(at, [](Json& config) {
            for (auto& group : config["quantization_config"]["config_groups"])
              group["weights"]["colour"] = "blue";
          });
        }},
-      {"ignored", "compressed-tensors", "\"ignore\" says",
+      {"ignored", "compressed-tensors", "q_proj is ignored, but quantized",
        [](const fs::path& at) {
          edit_config(at,
                      [](Json& config) { config["quantization_config"]["ignore"].push_back(q0); });
        }},
-      {"no group", "compressed-tensors", "no group of the configuration names it",
+      {"no group", "compressed-tensors", "is quantized, and no group covers it",
        [](const fs::path& at) {
          edit_config(at, [](Json& config) {
            for (auto& group : config["quantization_config"]["config_groups"])

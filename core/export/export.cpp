@@ -68,14 +68,18 @@ Result<void> all_hold(const std::vector<VerifyCheck>& checks, const OutputFolder
   return {};
 }
 
-/// Whether plain values stand for codes, so that the float type of the export has rounded them.
-bool decoded(const Checkpoint& model, const Checkpoint& written) {
+/// Which values a float type of the export has rounded: decoded ones that stand for codes, or
+/// offsets that stand for zero points. Empty when there are none.
+std::string rounded_values(const Checkpoint& model, const Checkpoint& written) {
   for (const Module& module : model.modules) {
     const Module* other = written.find_module(module.name);
-    if (other && module.weight.scheme.quantized && !other->weight.scheme.quantized)
-      return true;
+    const Scheme &from = module.weight.scheme, to = other ? other->weight.scheme : from;
+    if (from.quantized && !to.quantized)
+      return "decoded values";
+    if (from.family && to.family && from.family->id == "int" && to.family->id == "affine")
+      return "offsets";
   }
-  return false;
+  return {};
 }
 
 Result<VerifyCheck> check_logits(const Checkpoint& model, const Checkpoint& written,
@@ -86,12 +90,15 @@ Result<VerifyCheck> check_logits(const Checkpoint& model, const Checkpoint& writ
              compare_logits(model, written, *compute, tokens, feedback));
   if (!found.skipped.empty())
     return VerifyCheck{"logits", true, "not compared: " + found.skipped};
-  const bool rounds = decoded(model, written);
-  return VerifyCheck{"logits", found.finite && (rounds || found.worst <= logit_tolerance),
+  const std::string rounded = rounded_values(model, written);
+  return VerifyCheck{"logits", found.finite && (!rounded.empty() || found.worst <= logit_tolerance),
                      "over " + std::to_string(found.tokens) + " tokens at most " +
                          number(found.worst) + " of the largest logit apart, the likeliest token " +
                          "the same at " + std::to_string(found.same_top) +
-                         (rounds ? "; decoded values were rounded to the float type" : "") +
+                         (rounded.empty() ? "" : "; " + rounded + " were rounded to a float type") +
+                         (found.within_windows ? "; the export does not hold the model's windows, "
+                                                 "so only what they reach was compared"
+                                               : "") +
                          (found.finite ? "" : "; not all are finite numbers")};
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace bitlathe {
 
@@ -43,6 +44,22 @@ std::vector<std::int32_t> ids_for(const Checkpoint& model, std::int64_t count, s
   return ids;
 }
 
+/// The shortest window of two models whose windows differ; nothing when they are the same.
+std::optional<std::int64_t> window_held_by_one(const ModelSpec& a, const ModelSpec& b) {
+  std::optional<std::int64_t> shortest;
+  bool differ = false;
+  const auto at = [](const ModelSpec& spec, std::size_t layer) {
+    return layer < spec.windows.size() ? spec.windows[layer] : 0;
+  };
+  for (std::size_t i = 0; i < std::max(a.windows.size(), b.windows.size()); ++i) {
+    differ = differ || at(a, i) != at(b, i);
+    for (const auto window : {at(a, i), at(b, i)})
+      if (window > 0)
+        shortest = std::min(shortest.value_or(window), window);
+  }
+  return differ ? shortest : std::nullopt;
+}
+
 Result<void> run(const Checkpoint& model, Compute& compute, const std::vector<std::int32_t>& ids,
                  Feedback& feedback, const Engine::LogitSink& sink) {
   EngineOptions options;
@@ -72,6 +89,10 @@ Result<LogitComparison> compare_logits(const Checkpoint& wanted, const Checkpoin
   }
   if (wanted.spec->context > 0)
     tokens = std::min(tokens, wanted.spec->context);
+  if (const auto window = window_held_by_one(*wanted.spec, *written.spec)) {
+    out.within_windows = *window < tokens;
+    tokens = std::min(tokens, *window);
+  }
   const auto ids = ids_for(wanted, tokens, vocab);
 
   std::vector<float> reference(std::size_t(tokens * vocab));
@@ -88,7 +109,7 @@ Result<LogitComparison> compare_logits(const Checkpoint& wanted, const Checkpoin
             for (std::size_t i = 0; i < row.size(); ++i) {
               largest = std::max(largest, std::fabs(double(row[i])));
               difference = std::max(difference, std::fabs(double(row[i]) - double(logits[i])));
-              out.finite = out.finite && std::isfinite(row[i]) && std::isfinite(logits[i]);
+              out.finite = out.finite && (!std::isfinite(row[i]) || std::isfinite(logits[i]));
             }
             const double relative = difference == 0 ? 0 : difference / std::max(largest, 1e-30);
             if (relative > out.worst) {

@@ -13,7 +13,10 @@ struct LogitComparison {
   double worst = 0;        ///< largest |difference| / max |logit| of its position
   std::int64_t worst_position = 0;
   std::int64_t same_top = 0; ///< positions with the same likeliest token
-  bool finite = true;
+  bool finite = true; ///< no value is lost: finite in the first, NaN or infinite in the second
+  /// The two attend to windows of other lengths (GGUF holds those of some architectures only): only
+  /// tokens that every window reaches were compared.
+  bool within_windows = false;
 };
 
 /// The most that logits of the same weights may differ by, of the largest of their position.
