@@ -5,6 +5,7 @@
 #include "core/engine/engine.h"
 #include "core/export/exporter.h"
 #include "core/methods/method.h"
+#include "core/model/assemble.h"
 #include "core/model/checkpoint.h"
 #include "tests/support.h"
 
@@ -136,6 +137,10 @@ quantized(const fs::path& path, const std::function<std::string(const Module&)>&
     module.activations = activations;
     module.activation_scale = activation_scale;
   }
+  if (const Module* embedding = model->find_part(-1, "embedding"))
+    for (auto& module : model->modules) // a tied head follows its embedding
+      if (module.tied_to_embedding)
+        module.weight = view_of(embedding->weight);
   return model;
 }
 
