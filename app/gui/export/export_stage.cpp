@@ -161,11 +161,15 @@ QWidget* ExportStage::buildMatrix() {
   matrix_->setItemDelegateForColumn(FormatsModel::holds, new HoldsDelegate(matrix_));
   QHeaderView* header = matrix_->horizontalHeader();
   header->setHighlightSections(false);
-  const int widths[FormatsModel::column_count] = {130, 148, 112, 172, 74, 90, 0};
+  const int widths[FormatsModel::column_count] = {130, 124, 88, 158, 70, 78, 0};
   for (int at = 0; at < FormatsModel::column_count; ++at)
     if (widths[at] > 0)
       header->resizeSection(at, widths[at]);
   header->setSectionResizeMode(FormatsModel::readers, QHeaderView::Stretch);
+  matrix_->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+  // Every format at a glance.
+  matrix_->setMinimumHeight(header->sizeHint().height() + formats_->rowCount() * row_height +
+                            2 * matrix_->frameWidth());
   addTableMenu(matrix_, QStringLiteral("formats"));
   matrixCard_->addBody(matrix_);
   return matrixCard_;
