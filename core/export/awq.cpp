@@ -235,15 +235,9 @@ Result<ExportFiles> files(const ExportInput& input) {
       tensors.push_back(awq_zeros(name + ".qzeros", weight));
       tensors.push_back(scales_by_group(name + ".scales", weight));
     }
-    if (module.bias.rows > 0) {
-      const auto type = module.bias.scheme.float_type;
-      tensors.push_back(float_tensor(name + ".bias", safetensors_dtype(type), {module.bias.cols},
-                                     module.bias, type));
-    }
+    add_bias(module, tensors);
   }
-  for (const auto& other : input.model.others)
-    if (safetensors_dtype_bits(other.dtype) > 0)
-      tensors.push_back(bytes_tensor(other.name, other.dtype, other.shape, other.data));
+  add_others(input.model, tensors);
   return folder_files(input, std::move(tensors), settings_of(input.model));
 }
 

@@ -399,15 +399,9 @@ Result<ExportFiles> files(const ExportInput& input) {
       add_eight(module, tensors);
     else
       add_four(module, dtype, tensors);
-    if (module.bias.rows > 0) {
-      const auto type = module.bias.scheme.float_type;
-      tensors.push_back(float_tensor(module.hf_name() + ".bias", safetensors_dtype(type),
-                                     {module.bias.cols}, module.bias, type));
-    }
+    add_bias(module, tensors);
   }
-  for (const StoredTensor& other : model.others)
-    if (safetensors_dtype_bits(other.dtype) > 0)
-      tensors.push_back(bytes_tensor(other.name, other.dtype, other.shape, other.data));
+  add_others(model, tensors);
   return folder_files(input, std::move(tensors), bnb_config(model));
 }
 

@@ -239,9 +239,7 @@ Result<ExportFiles> files(const ExportInput& input) {
       tensors.push_back(one_float(name + ".k_scale", input.model.kv_scales[i][0]));
       tensors.push_back(one_float(name + ".v_scale", input.model.kv_scales[i][1]));
     }
-  for (const auto& other : input.model.others)
-    if (safetensors_dtype_bits(other.dtype) > 0)
-      tensors.push_back(bytes_tensor(other.name, other.dtype, other.shape, other.data));
+  add_others(input.model, tensors);
   return folder_files(input, std::move(tensors), compressed_config(input.model));
 }
 

@@ -223,11 +223,7 @@ void add_compressed_module(const Module& module, std::vector<TensorToWrite>& out
         is_nvfp4(weight.scheme)
             ? one_float(name + ".input_global_scale", stored_inverse(module.activation_scale))
             : one_float(name + ".input_scale", module.activation_scale));
-  if (module.bias.rows > 0) {
-    const auto type = module.bias.scheme.float_type;
-    out.push_back(float_tensor(name + ".bias", safetensors_dtype(type), {module.bias.cols},
-                               module.bias, type));
-  }
+  add_bias(module, out);
 }
 
 } // namespace bitlathe

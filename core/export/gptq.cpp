@@ -251,15 +251,9 @@ Result<ExportFiles> files(const ExportInput& input) {
       tensors.push_back(scales_by_group(name + ".scales", weight));
       tensors.push_back(group_index(name + ".g_idx", weight));
     }
-    if (module.bias.rows > 0) {
-      const auto type = module.bias.scheme.float_type;
-      tensors.push_back(float_tensor(name + ".bias", safetensors_dtype(type), {module.bias.cols},
-                                     module.bias, type));
-    }
+    add_bias(module, tensors);
   }
-  for (const auto& other : input.model.others)
-    if (safetensors_dtype_bits(other.dtype) > 0)
-      tensors.push_back(bytes_tensor(other.name, other.dtype, other.shape, other.data));
+  add_others(input.model, tensors);
   const Json config = summary.config();
   TRY_ASSIGN(ExportFiles out, folder_files(input, std::move(tensors), config));
   out.files.insert(out.files.begin(), text_file("quantize_config.json", config.dump(2) + "\n"));

@@ -283,15 +283,9 @@ Result<ExportFiles> files(const ExportInput& input) {
       add_codes(module, tensors);
     else
       tensors.push_back(folder_tensor(module, module.weight.scheme.float_type));
-    if (module.bias.rows > 0) {
-      const auto type = module.bias.scheme.float_type;
-      tensors.push_back(float_tensor(module.hf_name() + ".bias", safetensors_dtype(type),
-                                     {module.bias.cols}, module.bias, type));
-    }
+    add_bias(module, tensors);
   }
-  for (const StoredTensor& other : model.others)
-    if (safetensors_dtype_bits(other.dtype) > 0)
-      tensors.push_back(bytes_tensor(other.name, other.dtype, other.shape, other.data));
+  add_others(model, tensors);
   TRY_ASSIGN(auto weights,
              safetensors_files(std::move(tensors), input.shard_limit, {{"format", "mlx"}}));
   TRY_ASSIGN(auto all, model_files(input, mlx_config(model)));

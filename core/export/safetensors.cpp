@@ -208,15 +208,9 @@ Result<ExportFiles> files(const ExportInput& input) {
       add_f8(module, tensors);
     else
       tensors.push_back(folder_tensor(module, type));
-    if (module.bias.rows > 0) {
-      const auto bias_type = module.bias.scheme.float_type;
-      tensors.push_back(float_tensor(module.hf_name() + ".bias", safetensors_dtype(bias_type),
-                                     {module.bias.cols}, module.bias, bias_type));
-    }
+    add_bias(module, tensors);
   }
-  for (const auto& other : model.others)
-    if (safetensors_dtype_bits(other.dtype) > 0)
-      tensors.push_back(bytes_tensor(other.name, other.dtype, other.shape, other.data));
+  add_others(model, tensors);
   return folder_files(input, std::move(tensors), f8_config(model));
 }
 

@@ -98,6 +98,20 @@ TensorToWrite folder_tensor(const Module& module, FloatType type) {
           }};
 }
 
+void add_bias(const Module& module, std::vector<TensorToWrite>& tensors) {
+  if (module.bias.rows == 0)
+    return;
+  const auto type = module.bias.scheme.float_type;
+  tensors.push_back(float_tensor(module.hf_name() + ".bias", safetensors_dtype(type),
+                                 {module.bias.cols}, module.bias, type));
+}
+
+void add_others(const Checkpoint& model, std::vector<TensorToWrite>& tensors) {
+  for (const StoredTensor& other : model.others)
+    if (safetensors_dtype_bits(other.dtype) > 0)
+      tensors.push_back(bytes_tensor(other.name, other.dtype, other.shape, other.data));
+}
+
 std::string safetensors_dtype(FloatType type) {
   static constexpr std::array names{"F32", "F16", "BF16"};
   return names[std::size_t(type)];

@@ -22,6 +22,11 @@ TensorToWrite float_tensor(std::string name, std::string dtype, std::vector<std:
 /// name, transposed where its class wants that.
 TensorToWrite folder_tensor(const Module& module, FloatType type);
 
+/// A module's bias in a Hugging Face folder, where it has one.
+void add_bias(const Module& module, std::vector<TensorToWrite>& tensors);
+/// The tensors that belong to no module, as they are; types that safetensors lacks are left out.
+void add_others(const Checkpoint& model, std::vector<TensorToWrite>& tensors);
+
 /// Writes `rows` rows of `row_bytes` bytes that `make_row` fills, some MiB at a time and several
 /// rows at once.
 Result<void> write_in_pieces(OutputFile& file, std::int64_t rows, std::size_t row_bytes,
