@@ -94,7 +94,5 @@ struct Workbench::Impl {
 
 /// Opens a session file or a checkpoint; called on the engine's thread.
 Result<OpenedThing> openThing(const QString& path, Feedback& feedback);
-OrderedJson compareToJson(const CompareReport& report);
-CompareReport compareFromJson(const Json& json);
 
 } // namespace bitlathe::gui
