@@ -9,6 +9,7 @@
 #include "core/export/exporter.h"
 #include "core/job/quantize.h"
 #include "core/job/result_store.h"
+#include "core/session/session.h"
 
 #include <QObject>
 #include <QStringList>
@@ -112,6 +113,7 @@ class Workbench : public QObject {
   // Sessions: JSON with the checkpoint's path, recipe, result folder, selection, prompts and
   // figures.
   QString sessionPath() const;
+  Session session() const; ///< as it would be saved now; paths are absolute
   bool saveSession(const QString& path, QString* error);
   bool modified() const;
   /// What a stage wants kept in the session (prompts, votes, notes); null when there is nothing.

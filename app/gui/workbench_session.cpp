@@ -3,8 +3,6 @@
 // selection, other contenders, figures, and what the stages want kept.
 #include "app/gui/workbench_impl.h"
 
-#include "core/session/session.h"
-
 #include <QFileInfo>
 
 namespace bitlathe::gui {
@@ -108,13 +106,10 @@ void Workbench::setStageState(const QString& stage, const Json& state) {
   impl_->touch();
 }
 
-bool Workbench::saveSession(const QString& path, QString* error) {
-  if (!impl_->checkpoint) {
-    *error = tr("There is nothing to save: open a checkpoint first.");
-    return false;
-  }
-  const fs::path where = QFileInfo(path).absoluteFilePath().toStdString();
+Session Workbench::session() const {
   Session session;
+  if (!impl_->checkpoint)
+    return session;
   session.checkpoint = fs::absolute(impl_->checkpoint->path).lexically_normal().string();
   session.recipe = impl_->recipe;
   if (impl_->run)
@@ -130,7 +125,16 @@ bool Workbench::saveSession(const QString& path, QString* error) {
     session.compare = *impl_->compare;
   for (const auto& [id, state] : impl_->stages)
     session.stages[id.toStdString()] = state;
-  if (auto written = write_session(session, where); !written) {
+  return session;
+}
+
+bool Workbench::saveSession(const QString& path, QString* error) {
+  if (!impl_->checkpoint) {
+    *error = tr("There is nothing to save: open a checkpoint first.");
+    return false;
+  }
+  const fs::path where = QFileInfo(path).absoluteFilePath().toStdString();
+  if (auto written = write_session(session(), where); !written) {
     *error = QString::fromStdString(written.error().text());
     return false;
   }
