@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/eval_options.h"
+#include "app/cli/report_file.h"
 #include "app/cli/steps.h"
+#include "core/report/comparison.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
@@ -52,7 +54,26 @@ OrderedJson worst_json(const CompareResult& model, const Tokenizer* tokenizer, c
   return out;
 }
 
+/// The same tables and charts as in the report on a session.
+Result<void> save_report(const Invocation& invocation, const Checkpoint& reference,
+                         const CompareReport& report, const EvalText& text) {
+  report::ComparisonShown shown{report, reference.name, reference.bytes(), {}, nullptr, nullptr,
+                                {}};
+  shown.names.assign(invocation.arguments.begin() + 1, invocation.arguments.end());
+  shown.tokenizer = reference.tokenizer.get();
+  shown.text = &text;
+  shown.judged_on = (invocation.has("text") ? invocation.text("text") : invocation.text("ids")) +
+                    ", " + std::to_string(report.reference_window_nll.size()) + " windows of " +
+                    std::to_string(text.context) + " tokens";
+  report::Document document{"Comparison with " + reference.name, reference.path.string(), {}};
+  document.sections.push_back({"quality", "Quality on text", {}});
+  add_comparison(shown, document.sections.back().blocks);
+  return write_report(document, invocation.text("report"));
+}
+
 Result<OrderedJson> run(Invocation& invocation) {
+  if (invocation.has("report"))
+    TRY(check_report_name(invocation.text("report")));
   TRY_ASSIGN(const std::int64_t most_worst, invocation.integer("worst", 10, 0));
   TRY_ASSIGN(const auto reference, open_model(invocation.arguments[0]));
   std::vector<std::shared_ptr<const Checkpoint>> models;
@@ -77,6 +98,8 @@ Result<OrderedJson> run(Invocation& invocation) {
   }
   TRY_ASSIGN(const CompareReport report,
              compare(*engine, candidates, rounded.get(), text, invocation.feedback));
+  if (invocation.has("report"))
+    TRY(save_report(invocation, *reference, report, text));
   OrderedJson json;
   json["reference"] = {{"path", invocation.arguments[0]},
                        {"bytes", reference->bytes()},
@@ -190,8 +213,10 @@ void show(const OrderedJson& json, std::ostream& out) {
 }
 
 constexpr auto compare_options = [] {
-  std::array<VerbOption, std::size(eval_options) + 1> out;
+  std::array<VerbOption, std::size(eval_options) + 2> out;
   std::copy(std::begin(eval_options), std::end(eval_options), out.begin());
+  out[out.size() - 2] = {"report", "FILE",
+                         "Also write tables and charts as a .html page or a .pdf."};
   out.back() = {"worst", "N",
                 "Tokens listed where a candidate is farthest off (default 10, most 50)."};
   return out;

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every variant of the session, and quality against size.
+#include "core/report/charts.h"
+#include "core/report/numbers.h"
+#include "core/report/section.h"
+
+#include <algorithm>
+
+namespace bitlathe::report {
+
+namespace {
+
+Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& out) {
+  const auto& variants = input.session.variants;
+  if (variants.empty())
+    return {};
+  PointChart chart;
+  chart.x_axis = "size, MiB";
+  chart.y_axis = "KL divergence";
+  chart.log_y = true;
+  chart.caption = "Divergence from the original against size; whiskers are one standard error. "
+                  "The grey line joins uniform baselines.";
+  DocumentTable table{{{"variant"},
+                       {"size", true},
+                       {"bits per weight", true},
+                       {"perplexity", true},
+                       {"KL", true},
+                       {"same top token", true},
+                       {"measured on"},
+                       {"made"}},
+                      {},
+                      ""};
+  for (const SessionVariant& variant : variants) {
+    std::vector<std::string> row{variant.title + (variant.baseline ? " (baseline)" : ""),
+                                 bytes_text(variant.bytes),
+                                 number_text(variant.bits_per_weight, 4)};
+    if (variant.figures) {
+      const CompareResult& figures = *variant.figures;
+      row.insert(row.end(), {error_text(figures.perplexity, figures.perplexity_stderr, 5),
+                             error_text(figures.kld_mean, figures.kld_stderr, 3),
+                             percent_text(figures.top1_agreement), variant.judged_on});
+      auto& points = variant.baseline ? chart.line : chart.points;
+      points.push_back({double(variant.bytes) / (1 << 20), figures.kld_mean, figures.kld_stderr,
+                        variant.title, contender_color(variant.baseline ? 0 : 1)});
+      if (variant.noise_floor > 0) {
+        chart.floor = variant.noise_floor;
+        chart.floor_name = "noise floor";
+      }
+    } else {
+      row.insert(row.end(), {"-", "-", "-", "not measured"});
+    }
+    row.push_back(variant.made);
+    table.rows.push_back(std::move(row));
+  }
+  std::sort(chart.line.begin(), chart.line.end(),
+            [](const auto& a, const auto& b) { return a.x < b.x; });
+  if (!chart.points.empty() || !chart.line.empty())
+    out.push_back(point_figure(chart));
+  out.push_back(std::move(table));
+  return {};
+}
+
+} // namespace
+
+} // namespace bitlathe::report
+
+namespace bitlathe {
+extern const report::SectionKind report_section_variants;
+const report::SectionKind report_section_variants{"variants", "Quality against size", report::make};
+} // namespace bitlathe
