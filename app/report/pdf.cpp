@@ -192,6 +192,9 @@ Result<void> write_pdf(const Document& document, const std::filesystem::path& pa
   text.setDefaultFont(font);
   text.setDocumentMargin(0);
   text.setPageSize(page);
+  // One edit, or tables would be laid out anew with every cell.
+  QTextCursor edit(&text);
+  edit.beginEditBlock();
   PdfText flow(text, page.width());
   flow.heading(q(document.title), 17, 0);
   flow.paragraph(q(document.subtitle), muted, 8.5);
@@ -200,6 +203,7 @@ Result<void> write_pdf(const Document& document, const std::filesystem::path& pa
     for (const Block& block : section.blocks)
       std::visit(flow, block);
   }
+  edit.endEditBlock();
 
   QPainter painter(&writer);
   if (!painter.isActive())
