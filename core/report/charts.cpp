@@ -211,8 +211,10 @@ Figure bar_figure(const BarChart& chart) {
   constexpr double step = 20;
   std::size_t longest = 8;
   double high = 0, low = 0;
+  std::size_t said = 8;
   for (const auto& bar : chart.bars) {
     longest = std::max(longest, bar.name.size());
+    said = std::max(said, bar.text.size());
     for (const double value :
          {bar.value, bar.high.value_or(bar.value), bar.low.value_or(bar.value)})
       if (std::isfinite(value)) {
@@ -224,7 +226,8 @@ Figure bar_figure(const BarChart& chart) {
   const double left = 16 + letter * double(most);
   const double height = 44 + step * double(chart.bars.size());
   Svg svg(height);
-  const Scale x{low, chart.maximum.value_or(high > low ? high : low + 1), left, width - 110};
+  const Scale x{low, chart.maximum.value_or(high > low ? high : low + 1), left,
+                std::max(left + 120, width - 14 - letter * double(said))};
   const double bottom = height - 32;
   for (const double tick : round_ticks(x.low, x.high, 5)) {
     svg.line(x(tick), 4, x(tick), bottom, grid, 0.6);

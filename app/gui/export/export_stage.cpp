@@ -7,6 +7,7 @@
 #include "app/gui/export/format_delegate.h"
 #include "app/gui/export/use_card.h"
 #include "app/gui/format.h"
+#include "app/gui/report/report_card.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/card.h"
 #include "app/gui/widgets/empty_state.h"
@@ -88,6 +89,7 @@ ExportStage::ExportStage(Workbench& workbench, QWidget* parent)
   split->setStretchFactor(1, 5);
   split->setStretchFactor(2, 4);
   column->addWidget(split, 1);
+  column->addWidget(new ReportCard(workbench_, page));
   pages_->addWidget(page);
   auto* all = new QVBoxLayout(this);
   all->setContentsMargins(0, 0, 0, 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Menus and what they do.
 #include "app/gui/inspect/second_errors.h"
+#include "app/gui/report/session_report.h"
 #include "app/gui/shell/jobs_strip.h"
 #include "app/gui/shell/main_window.h"
 #include "app/gui/stage.h"
@@ -95,6 +96,10 @@ void MainWindow::buildFileMenu() {
   needs_checkpoint_ +=
       add(menu, tr("Save session &as …"), QKeySequence(tr("Ctrl+Shift+S")),
           tr("Keep the session under another name"), this, [this] { saveSession(true); });
+  needs_checkpoint_ +=
+      add(menu, tr("Save &report …"), QKeySequence(tr("Ctrl+Alt+R")),
+          tr("Model, recipe, plan, worst layers, figures and votes as a page or a PDF"), this,
+          [this] { SessionReport::of(workbench_).ask(QStringLiteral("html"), this); });
   menu->addSeparator();
   add(menu, tr("&Clean up kept results …"), {},
       tr("Kept results let one quantization be exported to several formats; they take space"), this,

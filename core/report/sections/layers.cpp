@@ -11,7 +11,7 @@ namespace bitlathe::report {
 
 namespace {
 
-constexpr std::size_t pictures = 4, bars_shown = 24;
+constexpr std::size_t pictures = 4, bars_shown = 16;
 constexpr int bins = 160;
 
 Result<void> make(const Input& input, Compute& compute, Feedback& feedback,
