@@ -8,6 +8,7 @@
 #include "core/model/assemble.h"
 #include "core/model/checkpoint.h"
 #include "tests/support.h"
+#include "tests/used.h"
 
 #include <QTemporaryDir>
 #include <QTest>
@@ -102,7 +103,7 @@ inline std::shared_ptr<Checkpoint> opened(const fs::path& path) {
 
 /// Why a path cannot be opened; empty when it can.
 inline std::string why_not_opened(const fs::path& path) {
-  const auto checkpoint = open_checkpoint(path);
+  const auto checkpoint = open_and_use(path);
   return checkpoint ? std::string() : checkpoint.error().text();
 }
 

@@ -3,6 +3,7 @@
 // name it without the reader. And what other programs' files may look like.
 #include "core/export/doctor.h"
 #include "tests/packed_files.h"
+#include "tests/used.h"
 
 #include <limits>
 
@@ -297,7 +298,7 @@ void TestGptqAwqBroken::damaged() {
     QVERIFY2(check.ok, (check.name + ": " + check.detail).c_str());
   damage.apply(out);
 
-  const auto opened = open_checkpoint(out);
+  const auto opened = open_and_use(out);
   if (std::string(damage.reader).empty()) {
     QVERIFY2(opened.ok() && (*opened)->spec,
              opened.ok() ? (*opened)->why_not_runnable.c_str() : opened.error().text().c_str());
@@ -319,6 +320,11 @@ void TestGptqAwqBroken::damaged() {
   Feedback feedback;
   const auto report = verify_checkpoint(out, nullptr, **compute, feedback);
   QVERIFY(!report.ok() || !report->ok || std::string(damage.reader).empty());
+  if (report.ok() && !report->ok && !std::string(damage.reader).empty())
+    QVERIFY(
+        std::any_of(report->checks.begin(), report->checks.end(), [&](const VerifyCheck& check) {
+          return !check.ok && contains(check.detail, damage.reader);
+        }));
 }
 
 void TestGptqAwqBroken::early_settings() {
@@ -341,6 +347,7 @@ void TestGptqAwqBroken::early_settings() {
     QVERIFY2(after.ok() && (*after)->spec, after.ok() ? "" : after.error().text().c_str());
     QCOMPARE((*after)->format, std::string(format));
     const auto &a = before->find_module(q1)->weight, &b = (*after)->find_module(q1)->weight;
+    const WeightUse uses[] = {used(a), used(b)};
     QVERIFY(a.scheme == b.scheme && std::equal(a.codes.begin(), a.codes.end(), b.codes.begin()));
   }
 }
@@ -369,6 +376,7 @@ void TestGptqAwqBroken::whole_words() {
   bool any_zero = false;
   for (const auto& module : wanted->modules) {
     const auto &a = module.weight, &b = (*read)->find_module(module.name)->weight;
+    const WeightUse uses[] = {used(a), used(b)};
     QVERIFY(std::equal(a.zeros.begin(), a.zeros.end(), b.zeros.begin(), b.zeros.end()));
     any_zero = any_zero || std::find(a.zeros.begin(), a.zeros.end(), std::byte(0)) != a.zeros.end();
   }
@@ -406,6 +414,7 @@ void TestGptqAwqBroken::without_index() {
   const auto read = open_checkpoint(out);
   QVERIFY2(read.ok() && (*read)->spec, read.ok() ? "" : read.error().text().c_str());
   const auto &a = wanted->find_module(q1)->weight, &b = (*read)->find_module(q1)->weight;
+  const WeightUse uses[] = {used(a), used(b)};
   QVERIFY(std::equal(a.codes.begin(), a.codes.end(), b.codes.begin(), b.codes.end()));
   bool remarked = false;
   for (const VerifyCheck& check : find_exporter("gptq")->rules(out)) {
@@ -425,6 +434,7 @@ void TestGptqAwqBroken::not_symmetric() {
   QVERIFY2(read.ok(), read.ok() ? "" : read.error().text().c_str());
   const auto &a = wanted->find_module(q1)->weight, &b = (*read)->find_module(q1)->weight;
   QCOMPARE(b.scheme.id, std::string("int4-g32-asym"));
+  const WeightUse uses[] = {used(a), used(b)};
   QVERIFY(std::equal(a.zeros.begin(), a.zeros.end(), b.zeros.begin(), b.zeros.end()));
   bool noted = false;
   for (const auto& note : (*read)->notes)

@@ -87,6 +87,25 @@ Result<void> BlockForward::product(const Linear& w, const float* x, std::int64_t
   return {};
 }
 
+Result<void>
+BlockForward::head(const Linear& head, const float* x, std::int64_t n,
+                   const std::function<Result<void>(std::int64_t, std::span<const float>)>& sink,
+                   const Feedback* feedback) {
+  // As many positions at a time as fit 64 MiB.
+  const std::int64_t vocab = spec_.vocab;
+  const std::int64_t step = std::max<std::int64_t>(1, (std::int64_t(64) << 20) / (vocab * 4));
+  for (std::int64_t at = 0; at < n; at += step) {
+    const std::int64_t rows = std::min(step, n - at);
+    TRY(product(head, x + at * spec_.hidden, rows, logits_, feedback));
+    if (spec_.final_softcap > 0)
+      softcap(logits_.data(), rows * vocab, spec_.final_softcap);
+    for (std::int64_t r = 0; r < rows; ++r)
+      TRY(sink(at + r, std::span<const float>(logits_).subspan(std::size_t(r * vocab),
+                                                               std::size_t(vocab))));
+  }
+  return {};
+}
+
 void BlockForward::normalize(const Norm& norm, const float* x, std::int64_t tokens,
                              float* out) const {
   const auto dim = std::int64_t(norm.weight.size());

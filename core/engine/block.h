@@ -40,6 +40,10 @@ class BlockForward {
   /// y = x W^T + bias.
   Result<void> product(const Linear& w, const float* x, std::int64_t n, std::vector<float>& y,
                        const Feedback* feedback);
+  /// Logits of normalized rows, some at a time; `sink` gets them by index from 0.
+  Result<void> head(const Linear& head, const float* x, std::int64_t n,
+                    const std::function<Result<void>(std::int64_t, std::span<const float>)>& sink,
+                    const Feedback* feedback);
   void tell_tap(const Linear& w, const float* x, std::int64_t n) const;
 
  private:
@@ -56,7 +60,7 @@ class BlockForward {
   const ActivationTap tap_;
   bool muted_ = false;
   Rotation rotation_, local_rotation_;
-  std::vector<float> h_, q_, k_, v_, fused_, mixed_, y_, z_, gate_, up_;
+  std::vector<float> h_, q_, k_, v_, fused_, mixed_, y_, z_, gate_, up_, logits_;
 };
 
 } // namespace bitlathe

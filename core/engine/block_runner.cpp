@@ -59,6 +59,13 @@ class Runner final : public BlockRunner {
     forward_.normalize(weights_.final_norm, x, tokens, out);
   }
 
+  Result<void> head(const float* normalized, std::int64_t tokens, const Engine::LogitSink& sink,
+                    const Feedback* feedback) override {
+    weights_.layers.clear();
+    TRY_ASSIGN(DecoderWeights weights, load_decoder_head(checkpoint_, compute_, {}));
+    return forward_.head(weights.head, normalized, tokens, sink, feedback);
+  }
+
  private:
   const Checkpoint& checkpoint_;
   Compute& compute_;

@@ -24,6 +24,10 @@ class BlockRunner {
                            const Feedback* feedback) = 0;
   /// The final norm: what goes into the head.
   virtual void normalize(const float* x, std::int64_t tokens, float* out) = 0;
+  /// Logits of what normalize() gave, one token at a time, in order. Loads the head for this call
+  /// in place of a block.
+  virtual Result<void> head(const float* normalized, std::int64_t tokens,
+                            const Engine::LogitSink& sink, const Feedback* feedback) = 0;
 };
 
 } // namespace bitlathe

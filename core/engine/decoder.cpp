@@ -216,19 +216,12 @@ class Decoder final : public Engine {
       block_.tell_tap(weights_.head, h_.data(), n);
       return {};
     }
-    // As many positions at a time as fit 64 MiB.
-    const std::int64_t step =
-        std::max<std::int64_t>(1, (std::int64_t(64) << 20) / (spec_.vocab * 4));
-    for (std::int64_t at = from; at < n; at += step) {
-      const std::int64_t rows = std::min(step, n - at);
-      TRY(block_.product(weights_.head, h_.data() + at * hidden, rows, logits_, feedback));
-      if (spec_.final_softcap > 0)
-        softcap(logits_.data(), rows * spec_.vocab, spec_.final_softcap);
-      for (std::int64_t r = std::max<std::int64_t>(0, wanted - at); r < rows; ++r)
-        TRY(sink(begin + at + r, std::span<const float>(logits_).subspan(
-                                     std::size_t(r * spec_.vocab), std::size_t(spec_.vocab))));
-    }
-    return {};
+    return block_.head(
+        weights_.head, h_.data() + from * hidden, n - from,
+        [&](std::int64_t at, std::span<const float> logits) -> Result<void> {
+          return from + at < wanted ? Result<void>() : sink(begin + from + at, logits);
+        },
+        feedback);
   }
 
   const std::shared_ptr<const Checkpoint> checkpoint_;
@@ -239,7 +232,7 @@ class Decoder final : public Engine {
   BlockForward block_;
   const std::int64_t batch_;
   std::int64_t total_ = 0; ///< length of the sequence after the running call
-  std::vector<float> x_, h_, logits_;
+  std::vector<float> x_, h_;
 };
 
 } // namespace

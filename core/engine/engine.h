@@ -23,6 +23,8 @@ Result<KvScheme> parse_kv(const std::string& text);
 using ActivationTap =
     std::function<void(const Module& module, const float* x, std::int64_t tokens)>;
 
+class Residency;
+
 struct EngineOptions {
   std::string activations; ///< empty: as stored per module; else for every quantized linear
   /// nullopt: as recorded with the checkpoint; f32 for an unquantized one with nothing but the
@@ -31,6 +33,9 @@ struct EngineOptions {
   ActivationTap tap;
   bool round_weights_to_f16 =
       false; ///< run with the weights rounded to f16 (bf16 for an f16 source)
+  /// Shared by engines whose blocks take turns in memory (core/engine/residency.h); null: what is
+  /// loaded stays.
+  std::shared_ptr<Residency> residency;
 };
 
 /// A sequence being run: its KV cache and position. Made by Engine::new_sequence.
@@ -56,7 +61,7 @@ class Engine {
   virtual std::vector<std::string> notes() const = 0;
   /// What was seen of inputs, keys and values since the engine was made.
   virtual EngineActivity activity() const { return {}; }
-  virtual std::uint64_t weight_bytes() const = 0; ///< memory of loaded weights beyond the map
+  virtual std::uint64_t weight_bytes() const = 0; ///< of loaded weights beyond the map, now
 
   virtual Result<std::unique_ptr<Sequence>> new_sequence(std::int64_t capacity) = 0;
   /// Appends ids to the sequence and calls `sink` once per wanted position, in order, with its f32

@@ -52,17 +52,15 @@ class Loader {
       : checkpoint_(checkpoint), compute_(compute), options_(options) {}
 
   Result<DecoderWeights> load() {
-    const ModelSpec& spec = *checkpoint_.spec;
-    TRY(layers(0, spec.layers));
-    const Module* head = look_up(-1, "head");
-    if (head && head->weight.rows > 0) {
-      TRY(matrix(-1, "head", spec.vocab, spec.hidden, true, out_.head));
-    } else { // tied: the embedding's values do both
-      out_.head.module = head ? head : out_.embedding.module;
-      out_.head.weight = out_.embedding.weight;
-      TRY(make_ready(out_.head));
-    }
+    TRY(layers(0, checkpoint_.spec->layers));
+    TRY(head());
     say_what_happened();
+    return std::move(out_);
+  }
+
+  Result<DecoderWeights> load_head() {
+    TRY(layers(0, 0));
+    TRY(head());
     return std::move(out_);
   }
 
@@ -72,6 +70,19 @@ class Loader {
   }
 
  private:
+  Result<void> head() {
+    const ModelSpec& spec = *checkpoint_.spec;
+    const Module* head = look_up(-1, "head");
+    if (head && head->weight.rows > 0) {
+      TRY(matrix(-1, "head", spec.vocab, spec.hidden, true, out_.head));
+    } else { // tied: the embedding's values do both
+      out_.head.module = head ? head : out_.embedding.module;
+      out_.head.weight = out_.embedding.weight;
+      TRY(make_ready(out_.head));
+    }
+    return {};
+  }
+
   Result<void> layers(std::int64_t first, std::int64_t count) {
     const ModelSpec& spec = *checkpoint_.spec;
     const std::int64_t q = spec.heads * spec.head_dim, kv = spec.kv_heads * spec.head_dim;
@@ -146,7 +157,8 @@ class Loader {
                                                                                   : FloatType::f16;
   }
 
-  std::vector<float> decoded(const QTensor& tensor) {
+  Result<std::vector<float>> decoded(const QTensor& tensor) {
+    TRY_ASSIGN(const WeightUse use, tensor.use());
     const QTensor* from = &tensor;
     QTensor copy;
     if (options_.round_weights_to_f16) {
@@ -166,12 +178,13 @@ class Loader {
     if (!stored && !required)
       return {};
     TRY_ASSIGN(const Module* module, find(layer, part, 1, size > 0 ? size : stored->weight.cols));
-    out.weight = decoded(module->weight);
+    TRY_ASSIGN(out.weight, decoded(module->weight));
     if (checkpoint_.spec->norm_plus_one)
       for (float& w : out.weight)
         w += 1.0f;
-    if (module->bias.rows > 0)
-      out.bias = decoded(module->bias);
+    if (module->bias.rows > 0) {
+      TRY_ASSIGN(out.bias, decoded(module->bias));
+    }
     if (!out.bias.empty() && out.bias.size() != out.weight.size())
       return Error{"bad-file", "The bias of " + module->name + " has the wrong length",
                    checkpoint_.path.string()};
@@ -185,21 +198,23 @@ class Loader {
     if (layer >= 0)
       out_.largest = std::max(out_.largest, out.module->weight.rows * out.module->weight.cols);
     out.weight = &out.module->weight;
+    TRY_ASSIGN(out.use, out.weight->use());
     if (options_.round_weights_to_f16) {
       out.own =
           std::make_unique<QTensor>(rounded_copy(*out.weight, rounding_of(*out.weight), clipped_));
       out.weight = out.own.get();
-      out_.bytes += out.own->bytes();
+      out.use.reset();
     } else if (out.weight->by_columns) { // products go along rows
       out.own = ByRows(*out.weight).release();
       out.weight = out.own.get();
-      out_.bytes += out.own->bytes();
+      out.use.reset();
     }
+    out_.bytes += (out.own ? out.own->bytes() : 0) + out.use.bytes();
     if (out.module->bias.rows > 0) {
       if (out.module->bias.cols != out.module->weight.rows)
         return Error{"bad-file", "The bias of " + out.module->name + " has the wrong length",
                      checkpoint_.path.string()};
-      out.bias = decoded(out.module->bias);
+      TRY_ASSIGN(out.bias, decoded(out.module->bias));
     }
     return product ? make_ready(out) : Result<void>();
   }
@@ -274,6 +289,11 @@ class Loader {
 Result<DecoderWeights> load_decoder_weights(const Checkpoint& checkpoint, Compute& compute,
                                             const EngineOptions& options) {
   return Loader(checkpoint, compute, options).load();
+}
+
+Result<DecoderWeights> load_decoder_head(const Checkpoint& checkpoint, Compute& compute,
+                                         const EngineOptions& options) {
+  return Loader(checkpoint, compute, options).load_head();
 }
 
 Result<DecoderWeights> load_decoder_layers(const Checkpoint& checkpoint, Compute& compute,

@@ -4,6 +4,7 @@
 
 #include "core/engine/engine.h"
 #include "core/schemes/activations.h"
+#include "core/schemes/deferred.h"
 
 namespace bitlathe {
 
@@ -12,6 +13,7 @@ struct Linear {
   const Module* module = nullptr; ///< nullptr: not there
   std::unique_ptr<QTensor> own;   ///< a rounded copy; else the module's own tensor is used
   const QTensor* weight = nullptr;
+  WeightUse use; ///< of the module's tensor, where that is the weight
   std::unique_ptr<LoadedMatrix> loaded;
   std::vector<float> bias; ///< empty: none
   MatrixView view;         ///< what is loaded
@@ -53,6 +55,9 @@ struct DecoderWeights {
 /// that cannot be run.
 Result<DecoderWeights> load_decoder_weights(const Checkpoint& checkpoint, Compute& compute,
                                             const EngineOptions& options);
+/// Only the head, ready for its product, with the embedding.
+Result<DecoderWeights> load_decoder_head(const Checkpoint& checkpoint, Compute& compute,
+                                         const EngineOptions& options);
 /// Only the layers first .. first + count - 1, at their index, with the embedding and the final
 /// norm: for running a model piece by piece.
 Result<DecoderWeights> load_decoder_layers(const Checkpoint& checkpoint, Compute& compute,

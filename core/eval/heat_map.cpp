@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pictures of matrices: tiles of minima, maxima and mean magnitudes over any region.
 #include "core/eval/weight_stats.h"
+#include "core/schemes/deferred.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -128,6 +129,7 @@ Result<MatrixView> readable_view(const Module& module) {
 Result<HeatMap> heat_map(const Module& module, std::int64_t row0, std::int64_t col0,
                          std::int64_t rows, std::int64_t cols, std::int64_t size, Compute&,
                          Feedback& feedback) {
+  TRY_ASSIGN(const WeightUse use, module.weight.use());
   TRY_ASSIGN(const MatrixView view, readable_view(module));
   return tiles_of(module, row0, col0, rows, cols, size, feedback,
                   [&](std::int64_t row, std::int64_t col, std::int64_t count, float* out) {
@@ -138,6 +140,8 @@ Result<HeatMap> heat_map(const Module& module, std::int64_t row0, std::int64_t c
 Result<HeatMap> error_map(const Module& original, const Module& quantized, std::int64_t row0,
                           std::int64_t col0, std::int64_t rows, std::int64_t cols,
                           std::int64_t size, Compute&, Feedback& feedback) {
+  TRY_ASSIGN(const WeightUse first, original.weight.use());
+  TRY_ASSIGN(const WeightUse second, quantized.weight.use());
   TRY_ASSIGN(const MatrixView before, readable_view(original));
   TRY_ASSIGN(const MatrixView after, readable_view(quantized));
   if (before.rows != after.rows || before.cols != after.cols)

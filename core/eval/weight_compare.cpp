@@ -2,6 +2,7 @@
 #include "core/eval/weight_compare.h"
 
 #include "core/model/transpose.h"
+#include "core/schemes/deferred.h"
 
 #include <algorithm>
 #include <set>
@@ -88,6 +89,8 @@ Result<ErrorSums> weight_error(const Module& first, const Module& other, Compute
                                Feedback& feedback) {
   if (auto reason = why_not_comparable(first, other); !reason.empty())
     return Error{"mismatch", std::move(reason), first.name};
+  TRY_ASSIGN(const WeightUse first_use, first.weight.use());
+  TRY_ASSIGN(const WeightUse other_use, other.weight.use());
   const ByRows first_rows(first.weight), other_rows(other.weight);
   const QTensor &w = *first_rows, &v = *other_rows;
   if (!w.scheme.quantized)

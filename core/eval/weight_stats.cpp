@@ -2,6 +2,7 @@
 #include "core/eval/weight_stats.h"
 
 #include "core/model/transpose.h"
+#include "core/schemes/deferred.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -19,6 +20,7 @@ constexpr std::int64_t chunk_values = 1 << 20;
 template <class Visit>
 Result<void> for_each_chunk(const Module& module, Compute& compute, const Feedback& feedback,
                             const Visit& visit) {
+  TRY_ASSIGN(const WeightUse use, module.weight.use());
   const ByRows in_rows(module.weight);
   const QTensor& weight = *in_rows;
   if (weight.rows <= 0 || weight.cols <= 0)
@@ -172,6 +174,9 @@ Result<Histogram> weight_histogram(const Module& module, const WeightValues& val
 std::vector<float> code_values(const QTensor& tensor, std::int64_t row, std::int64_t group) {
   if (!tensor.scheme.family || !tensor.scheme.quantized || row < 0 || row >= tensor.rows ||
       group < 0)
+    return {};
+  const auto use = tensor.use();
+  if (!use)
     return {};
   const MatrixView view = tensor.view();
   std::vector<float> out;

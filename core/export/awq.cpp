@@ -231,9 +231,11 @@ Result<ExportFiles> files(const ExportInput& input) {
     if (!weight.scheme.quantized) {
       tensors.push_back(folder_tensor(module, weight.scheme.float_type));
     } else {
+      const auto first = tensors.size();
       tensors.push_back(awq_codes(name + ".qweight", weight));
       tensors.push_back(awq_zeros(name + ".qzeros", weight));
       tensors.push_back(scales_by_group(name + ".scales", weight));
+      with_weight(weight, tensors, first);
     }
     add_bias(module, tensors);
   }

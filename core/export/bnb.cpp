@@ -5,6 +5,7 @@
 #include "core/export/linears.h"
 #include "core/export/tensors.h"
 #include "core/schemes/activations.h"
+#include "core/schemes/deferred.h"
 #include "kernels/compute/compute.h"
 #include "kernels/num/nf4.h"
 
@@ -60,7 +61,9 @@ std::size_t scale_index(const QTensor& weight, std::int64_t row) {
 std::int64_t rows_without_scb(const QTensor& weight) {
   std::int64_t count = 0;
   const auto type = weight.scheme.float_type;
-  if (!weight.scales.empty() && type == FloatType::f32)
+  if (weight.scales.empty() || type != FloatType::f32)
+    return 0;
+  if (const auto use = weight.use()) // what is wrong with it is said when it is written
     for (std::int64_t row = 0; row < weight.rows; ++row)
       count +=
           !scb_of(load_float(type, weight.scales.data(), std::int64_t(scale_index(weight, row))));
@@ -393,12 +396,14 @@ Result<ExportFiles> files(const ExportInput& input) {
     if (module.tied_to_embedding)
       continue;
     const auto kind = kind_of(module.weight.scheme, module.weight.cols);
+    const auto first = tensors.size();
     if (kind.empty())
       tensors.push_back(folder_tensor(module, module.weight.scheme.float_type));
     else if (kind == "int8")
       add_eight(module, tensors);
     else
       add_four(module, dtype, tensors);
+    with_weight(module.weight, tensors, first);
     add_bias(module, tensors);
   }
   add_others(model, tensors);

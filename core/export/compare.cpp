@@ -2,6 +2,7 @@
 #include "core/export/compare.h"
 
 #include "core/model/transpose.h"
+#include "core/schemes/deferred.h"
 #include "kernels/base/parallel.h"
 #include "kernels/nn/kv.h"
 
@@ -115,6 +116,8 @@ Result<void> compare_offsets(const std::string& name, const QTensor& wanted,
 
 Result<void> compare_weights(const std::string& name, const QTensor& wanted_as_stored,
                              const QTensor& written_as_stored) {
+  TRY_ASSIGN(const WeightUse first, wanted_as_stored.use());
+  TRY_ASSIGN(const WeightUse second, written_as_stored.use());
   const ByRows wanted_rows(wanted_as_stored), written_rows(written_as_stored);
   const QTensor &wanted = *wanted_rows, &written = *written_rows;
   if (wanted.rows != written.rows || wanted.cols != written.cols)

@@ -208,6 +208,7 @@ float stored_inverse(float scale) {
 void add_compressed_module(const Module& module, std::vector<TensorToWrite>& out) {
   const QTensor& weight = module.weight;
   const auto& name = module.hf_name();
+  const auto first = out.size();
   if (!weight.scheme.quantized)
     out.push_back(folder_tensor(module, weight.scheme.float_type));
   else if (weight.scheme.family->id == "f8")
@@ -218,6 +219,7 @@ void add_compressed_module(const Module& module, std::vector<TensorToWrite>& out
     add_blocks(module, 32, 1, out);
   else
     add_integers(module, out);
+  with_weight(weight, out, first);
   if (weight.scheme.quantized && module.activation_scale != 0)
     out.push_back(
         is_nvfp4(weight.scheme)

@@ -83,11 +83,11 @@ std::string rounded_values(const Checkpoint& model, const Checkpoint& written) {
 }
 
 Result<VerifyCheck> check_logits(const Checkpoint& model, const Checkpoint& written,
-                                 std::int64_t tokens, Feedback& feedback) {
+                                 std::int64_t tokens, Feedback& feedback, ExportMemo* memo) {
   feedback.set_step("Running the export and what it was made from");
   TRY_ASSIGN(const auto compute, make_cpu_compute());
   TRY_ASSIGN(const LogitComparison found,
-             compare_logits(model, written, *compute, tokens, feedback));
+             compare_logits(model, written, *compute, tokens, feedback, memo));
   if (!found.skipped.empty())
     return VerifyCheck{"logits", true, "not compared: " + found.skipped};
   const std::string rounded = rounded_values(model, written);
@@ -125,7 +125,7 @@ Result<std::vector<VerifyCheck>> read_back(const Checkpoint& model, const Export
                         " modules hold the codes, scales and values that were to be written"});
   if (options.logit_tokens > 0) {
     TRY_ASSIGN(const VerifyCheck logits,
-               check_logits(model, **reopened, options.logit_tokens, feedback));
+               check_logits(model, **reopened, options.logit_tokens, feedback, options.memo.get()));
     TRY(all_hold({logits}, folder));
     checks.push_back(logits);
   }

@@ -68,6 +68,7 @@ struct UseWith {
   std::string_view text;    ///< a command or some lines of Python
 };
 
+struct ExportMemo;
 struct Exporter {
   std::string_view id, title, summary;
   std::string_view loaders; ///< who reads it: "vLLM, transformers"
@@ -116,6 +117,8 @@ struct ExportOptions {
   /// The result and the export are run over so many tokens and must agree; 0: not.
   std::int64_t logit_tokens = 64;
   bool accept_warnings = false; ///< write although warnings stand; refusals stop it in any case
+  /// Shared by the exports of one model, in one run (core/export/memo.h); null: each is on its own.
+  std::shared_ptr<ExportMemo> memo = {};
 };
 /// What the exporter is given: names made fit for files, and the label of the weights.
 ExportInput export_input(const Checkpoint& model, const ExportOptions& options);

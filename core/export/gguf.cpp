@@ -6,6 +6,7 @@
 #include "core/export/tensors.h"
 #include "core/model/content.h"
 #include "core/recipe/mixes.h"
+#include "core/schemes/deferred.h"
 #include "core/text/gguf_tokenizer.h"
 #include "core/text/tokenizer.h"
 
@@ -221,6 +222,7 @@ TensorToWrite weight_tensor(const std::string& name, const Module& module, const
   return {
       name, type, shape, std::uint64_t(weight.rows) * row_bytes,
       [&weight, row_of, row_bytes, as_is](OutputFile& file) -> Result<void> {
+        TRY_ASSIGN(const WeightUse use, weight.use());
         if (as_is && !row_of && !weight.row_order)
           return file.write(weight.codes);
         const auto view = weight.view();

@@ -246,10 +246,12 @@ Result<ExportFiles> files(const ExportInput& input) {
     if (!weight.scheme.quantized) {
       tensors.push_back(folder_tensor(module, weight.scheme.float_type));
     } else {
+      const auto first = tensors.size();
       tensors.push_back(gptq_codes(name + ".qweight", weight));
       tensors.push_back(gptq_zeros(name + ".qzeros", weight, !summary.second_version()));
       tensors.push_back(scales_by_group(name + ".scales", weight));
       tensors.push_back(group_index(name + ".g_idx", weight));
+      with_weight(weight, tensors, first);
     }
     add_bias(module, tensors);
   }

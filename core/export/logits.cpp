@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/export/logits.h"
 
-#include "core/engine/engine.h"
+#include "core/engine/block_runner.h"
+#include "core/export/memo.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
@@ -62,19 +63,23 @@ std::optional<std::int64_t> window_held_by_one(const ModelSpec& a, const ModelSp
 
 Result<void> run(const Checkpoint& model, Compute& compute, const std::vector<std::int32_t>& ids,
                  Feedback& feedback, const Engine::LogitSink& sink) {
-  EngineOptions options;
-  options.kv = KvScheme{"f32", "f32"};
-  // The caller keeps the checkpoint alive for longer than the engine.
-  const std::shared_ptr<const Checkpoint> borrowed(std::shared_ptr<const void>(), &model);
-  TRY_ASSIGN(const auto engine, Engine::create(borrowed, compute, options));
-  TRY_ASSIGN(const auto sequence, engine->new_sequence(std::int64_t(ids.size())));
-  return engine->forward(*sequence, ids, 0, sink, &feedback);
+  const auto tokens = std::int64_t(ids.size());
+  TRY_ASSIGN(const auto runner, BlockRunner::create(model, compute));
+  std::vector<float> x(ids.size() * std::size_t(model.spec->hidden));
+  TRY(runner->embed(ids, x.data()));
+  for (std::int64_t layer = 0; layer < model.spec->layers; ++layer) {
+    TRY(runner->load(layer));
+    TRY(runner->run(x.data(), tokens, {}, &feedback));
+  }
+  runner->normalize(x.data(), tokens, x.data());
+  return runner->head(x.data(), tokens, sink, &feedback);
 }
 
 } // namespace
 
 Result<LogitComparison> compare_logits(const Checkpoint& wanted, const Checkpoint& written,
-                                       Compute& compute, std::int64_t tokens, Feedback& feedback) {
+                                       Compute& compute, std::int64_t tokens, Feedback& feedback,
+                                       ExportMemo* memo) {
   LogitComparison out;
   for (const Checkpoint* model : {&wanted, &written})
     if (!model->spec) {
@@ -95,12 +100,21 @@ Result<LogitComparison> compare_logits(const Checkpoint& wanted, const Checkpoin
   }
   const auto ids = ids_for(wanted, tokens, vocab);
 
-  std::vector<float> reference(std::size_t(tokens * vocab));
-  TRY(run(wanted, compute, ids, feedback,
-          [&](std::int64_t at, std::span<const float> logits) -> Result<void> {
-            std::copy(logits.begin(), logits.end(), reference.begin() + at * vocab);
-            return {};
-          }));
+  std::vector<float> reference;
+  if (memo && memo->ids == ids) {
+    reference = memo->logits;
+  } else {
+    reference.resize(std::size_t(tokens * vocab));
+    TRY(run(wanted, compute, ids, feedback,
+            [&](std::int64_t at, std::span<const float> logits) -> Result<void> {
+              std::copy(logits.begin(), logits.end(), reference.begin() + at * vocab);
+              return {};
+            }));
+    if (memo) {
+      memo->ids = ids;
+      memo->logits = reference;
+    }
+  }
   TRY(run(written, compute, ids, feedback,
           [&](std::int64_t at, std::span<const float> logits) -> Result<void> {
             const auto row =

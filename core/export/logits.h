@@ -22,9 +22,13 @@ struct LogitComparison {
 /// The most that logits of the same weights may differ by, of the largest of their position.
 constexpr double logit_tolerance = 1e-3;
 
+struct ExportMemo;
+
 /// Both are run with f32 keys and values, over a fixed text in the first one's tokens, or over
-/// fixed ids without a tokenizer. One model at a time is loaded.
+/// fixed ids without a tokenizer. One block of one model at a time is loaded. What the first one
+/// computes is taken from `memo` or left there, if there is one.
 Result<LogitComparison> compare_logits(const Checkpoint& wanted, const Checkpoint& written,
-                                       Compute& compute, std::int64_t tokens, Feedback& feedback);
+                                       Compute& compute, std::int64_t tokens, Feedback& feedback,
+                                       ExportMemo* memo = nullptr);
 
 } // namespace bitlathe

@@ -2,6 +2,7 @@
 #include "core/export/manifest.h"
 
 #include "core/calib/record.h"
+#include "core/export/memo.h"
 #include "core/export/tensors.h"
 #include "core/io/sha256.h"
 #include "core/job/result_store.h"
@@ -67,12 +68,30 @@ OrderedJson file_entry(const std::string& name, std::uint64_t bytes, const std::
 }
 
 /// Several files at a time.
-Result<OrderedJson> hashed(const std::vector<fs::path>& files, Feedback& feedback) {
+Result<OrderedJson> hashed(const std::vector<fs::path>& files, ExportMemo* memo,
+                           Feedback& feedback) {
   std::vector<Result<std::string>> hashes(files.size(), cancelled_error());
+  const auto state_of = [](const fs::path& file) {
+    std::error_code failed;
+    ExportMemo::Hash out;
+    out.bytes = fs::file_size(file, failed);
+    out.written = fs::last_write_time(file, failed);
+    return out;
+  };
   parallel_for(std::int64_t(files.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = std::size_t(begin); i < std::size_t(end); ++i)
-      hashes[i] = sha256_of_file(files[i], &feedback);
+    for (auto i = std::size_t(begin); i < std::size_t(end); ++i) {
+      const auto known = memo ? memo->hashes.find(files[i]) : decltype(memo->hashes.end())();
+      const auto now = state_of(files[i]);
+      const bool same = memo && known != memo->hashes.end() && known->second.bytes == now.bytes &&
+                        known->second.written == now.written;
+      hashes[i] = same ? known->second.sha256 : sha256_of_file(files[i], &feedback);
+    }
   });
+  for (std::size_t i = 0; memo && i < files.size(); ++i)
+    if (hashes[i]) {
+      memo->hashes[files[i]] = state_of(files[i]);
+      memo->hashes[files[i]].sha256 = *hashes[i];
+    }
   OrderedJson out = OrderedJson::array();
   for (std::size_t i = 0; i < files.size(); ++i) {
     TRY_ASSIGN(const std::string hash, hashes[i]);
@@ -156,7 +175,7 @@ Result<OrderedJson> export_manifest(const Checkpoint& model, const Exporter& exp
   OrderedJson from{{"path", fs::absolute(source, failed).lexically_normal().string()},
                    {"architecture", model.architecture}};
   feedback.set_step("Hashing the source");
-  TRY_ASSIGN(from["files"], hashed(checkpoint_files(source), feedback));
+  TRY_ASSIGN(from["files"], hashed(checkpoint_files(source), options.memo.get(), feedback));
   out["source"] = std::move(from);
   if (kept)
     add_result(*kept, out);
@@ -213,9 +232,11 @@ Result<std::optional<ManifestSettings>> read_manifest_settings(const fs::path& p
 }
 
 Result<std::vector<std::string>> source_differences(const ManifestSettings& manifest,
-                                                    const Checkpoint& source, Feedback& feedback) {
+                                                    const Checkpoint& source, Feedback& feedback,
+                                                    ExportMemo* memo) {
   std::vector<std::string> out;
-  TRY_ASSIGN(const OrderedJson here, hashed(checkpoint_files(original_of(source.path)), feedback));
+  TRY_ASSIGN(const OrderedJson here,
+             hashed(checkpoint_files(original_of(source.path)), memo, feedback));
   std::vector<std::string> other;
   for (const Json& file : manifest.source_files) {
     const auto same = std::any_of(here.begin(), here.end(), [&](const OrderedJson& entry) {

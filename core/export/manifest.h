@@ -32,7 +32,8 @@ struct ManifestSettings {
 Result<std::optional<ManifestSettings>> read_manifest_settings(const fs::path& path);
 /// How a source differs from the one of a manifest, one sentence each; empty: not at all.
 Result<std::vector<std::string>> source_differences(const ManifestSettings& manifest,
-                                                    const Checkpoint& source, Feedback& feedback);
+                                                    const Checkpoint& source, Feedback& feedback,
+                                                    ExportMemo* memo = nullptr);
 
 /// Whether the files beside a manifest are those that were written. Check without a name: there is
 /// no manifest.

@@ -279,10 +279,12 @@ Result<ExportFiles> files(const ExportInput& input) {
   for (const Module& module : model.modules) {
     if (module.tied_to_embedding)
       continue;
+    const auto first = tensors.size();
     if (module.weight.scheme.quantized)
       add_codes(module, tensors);
     else
       tensors.push_back(folder_tensor(module, module.weight.scheme.float_type));
+    with_weight(module.weight, tensors, first);
     add_bias(module, tensors);
   }
   add_others(model, tensors);

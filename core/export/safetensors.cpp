@@ -204,10 +204,12 @@ Result<ExportFiles> files(const ExportInput& input) {
     if (module.tied_to_embedding)
       continue;
     const auto type = module.weight.scheme.quantized ? common : module.weight.scheme.float_type;
+    const auto first = tensors.size();
     if (native_f8(module))
       add_f8(module, tensors);
     else
       tensors.push_back(folder_tensor(module, type));
+    with_weight(module.weight, tensors, first);
     add_bias(module, tensors);
   }
   add_others(model, tensors);

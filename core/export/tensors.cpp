@@ -3,6 +3,7 @@
 
 #include "core/model/assemble.h"
 #include "core/model/transpose.h"
+#include "core/schemes/deferred.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -16,6 +17,7 @@ namespace {
 
 Result<void> write_rows(OutputFile& file, const QTensor& stored, FloatType type,
                         const std::function<std::int64_t(std::int64_t)>& row_of) {
+  TRY_ASSIGN(const WeightUse use, stored.use());
   const ByRows rows(stored);
   const QTensor& weight = *rows;
   const auto view = weight.view();
@@ -38,6 +40,21 @@ Result<void> write_rows(OutputFile& file, const QTensor& stored, FloatType type,
 }
 
 } // namespace
+
+std::function<Result<void>(OutputFile&)>
+with_weight(const QTensor& weight, std::function<Result<void>(OutputFile&)> write) {
+  if (!weight.deferred)
+    return write;
+  return [&weight, write = std::move(write)](OutputFile& file) -> Result<void> {
+    TRY_ASSIGN(const WeightUse use, weight.use());
+    return write(file);
+  };
+}
+
+void with_weight(const QTensor& weight, std::vector<TensorToWrite>& tensors, std::size_t first) {
+  for (std::size_t i = first; i < tensors.size(); ++i)
+    tensors[i].write = with_weight(weight, std::move(tensors[i].write));
+}
 
 Result<void>
 write_in_pieces(OutputFile& file, std::int64_t rows, std::size_t row_bytes,
@@ -91,7 +108,8 @@ TensorToWrite folder_tensor(const Module& module, FloatType type) {
           safetensors_dtype(type),
           {weight.cols, weight.rows},
           std::uint64_t(weight.rows * weight.cols) * float_size(type),
-          [&weight, type](OutputFile& file) {
+          [&weight, type](OutputFile& file) -> Result<void> {
+            TRY_ASSIGN(const WeightUse use, weight.use());
             return weight.by_columns && weight.scheme.float_type == type
                        ? file.write(weight.codes)
                        : file.write(transposed_values(weight, type));

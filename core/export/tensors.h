@@ -27,6 +27,12 @@ void add_bias(const Module& module, std::vector<TensorToWrite>& tensors);
 /// The tensors that belong to no module, as they are; types that safetensors lacks are left out.
 void add_others(const Checkpoint& model, std::vector<TensorToWrite>& tensors);
 
+/// Writing that reads a weight, which must stay alive until then, while it is in use.
+std::function<Result<void>(OutputFile&)>
+with_weight(const QTensor& weight, std::function<Result<void>(OutputFile&)> write);
+/// The same for the tensors from `first` on.
+void with_weight(const QTensor& weight, std::vector<TensorToWrite>& tensors, std::size_t first);
+
 /// Writes `rows` rows of `row_bytes` bytes that `make_row` fills, some MiB at a time and several
 /// rows at once.
 Result<void> write_in_pieces(OutputFile& file, std::int64_t rows, std::size_t row_bytes,

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/io/files.h"
 
+#include "core/io/mapped.h"
+
 #include "core/io/posix.h"
 #include "core/io/sha256.h"
 
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -36,26 +40,60 @@ Error errno_error(const std::string& doing, const fs::path& path, int number) {
 
 namespace {
 
+/// Where files are mapped: begin -> end.
+class Maps {
+ public:
+  static Maps& instance() {
+    static auto* const maps = new Maps; // files may outlive every static object
+    return *maps;
+  }
+  void add(std::span<const std::byte> range) {
+    const std::lock_guard lock(mutex_);
+    ends_[range.data()] = range.data() + range.size();
+  }
+  void remove(std::span<const std::byte> range) {
+    const std::lock_guard lock(mutex_);
+    ends_.erase(range.data());
+  }
+  bool holds(std::span<const std::byte> range) {
+    const std::lock_guard lock(mutex_);
+    auto it = ends_.upper_bound(range.data());
+    return !range.empty() && it != ends_.begin() &&
+           range.data() + range.size() <= std::prev(it)->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<const std::byte*, const std::byte*> ends_;
+};
+
+/// Whole pages inside the range only: its neighbours may still be in use.
+void give_back(std::span<const std::byte> range) {
+  const auto page = std::uintptr_t(sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(range.data()) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<std::uintptr_t>(range.data()) + range.size()) / page * page;
+  if (begin < end)
+    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 class PosixMap final : public MappedFile {
  public:
   PosixMap(fs::path path, void* base, std::size_t size)
-      : path_(std::move(path)), base_(base), size_(size) {}
-  ~PosixMap() override {
+      : path_(std::move(path)), base_(base), size_(size) {
     if (base_)
-      munmap(base_, size_);
+      Maps::instance().add(bytes());
+  }
+  ~PosixMap() override {
+    if (!base_)
+      return;
+    Maps::instance().remove(bytes());
+    munmap(base_, size_);
   }
   std::span<const std::byte> bytes() const override {
     return {static_cast<const std::byte*>(base_), size_};
   }
   const fs::path& path() const override { return path_; }
-  void forget(std::span<const std::byte> range) const override {
-    // Whole pages inside the range only: its neighbours may still be in use.
-    const auto page = std::uintptr_t(sysconf(_SC_PAGESIZE));
-    const auto begin = (reinterpret_cast<std::uintptr_t>(range.data()) + page - 1) / page * page;
-    const auto end = (reinterpret_cast<std::uintptr_t>(range.data()) + range.size()) / page * page;
-    if (begin < end)
-      madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-  }
+  void forget(std::span<const std::byte> range) const override { give_back(range); }
 
  private:
   fs::path path_;
@@ -269,6 +307,13 @@ FileToWrite text_file(fs::path name, std::string content) {
   return {std::move(name), bytes, [held = std::move(content)](OutputFile& file) {
             return file.write(std::as_bytes(std::span(held)));
           }};
+}
+
+bool is_mapped(std::span<const std::byte> range) { return Maps::instance().holds(range); }
+
+void forget_mapped(std::span<const std::byte> range) {
+  if (is_mapped(range))
+    give_back(range);
 }
 
 Result<FileToWrite> copied_file(const fs::path& source) {

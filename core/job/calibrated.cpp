@@ -8,6 +8,7 @@
 #include "core/job/stream.h"
 #include "core/model/assemble.h"
 #include "core/model/transpose.h"
+#include "core/schemes/deferred.h"
 
 #include <algorithm>
 #include <chrono>
@@ -280,6 +281,7 @@ class CalibratedRun::Block final : public CalibratedBlock {
     return {};
   }
   Result<std::vector<float>> floats_of(const QTensor& tensor) {
+    TRY_ASSIGN(const WeightUse use, tensor.use());
     std::vector<float> out(std::size_t(tensor.rows * tensor.cols));
     const ByRows by_rows(tensor);
     TRY(run_.compute_.decode(by_rows->view(), 0, tensor.rows, out, &run_.feedback_));

@@ -15,9 +15,11 @@ namespace bitlathe {
 
 Result<SourceWeight> source_weight(const Module& module, Compute& compute, Feedback& feedback) {
   SourceWeight source;
+  TRY_ASSIGN(WeightUse use, module.weight.use());
   if (!module.weight.scheme.quantized) {
     source.turned = ByRows(module.weight).release();
     source.view = (source.turned ? *source.turned : module.weight).floats();
+    source.use = std::move(use);
     return source;
   }
   source.view.rows = module.weight.rows;

@@ -5,6 +5,7 @@
 #include "core/job/quantize.h"
 #include "core/job/result_store.h"
 #include "core/methods/method.h"
+#include "core/schemes/deferred.h"
 
 namespace bitlathe {
 
@@ -13,6 +14,7 @@ struct SourceWeight {
   FloatView view;
   std::vector<float> decoded;
   std::unique_ptr<QTensor> turned; ///< by rows, when the source is stored by columns
+  WeightUse use;                   ///< of the source, where the view is of it
 };
 Result<SourceWeight> source_weight(const Module& module, Compute& compute, Feedback& feedback);
 

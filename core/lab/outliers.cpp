@@ -4,6 +4,7 @@
 #include "core/export/exporter.h"
 #include "core/model/assemble.h"
 #include "core/model/transpose.h"
+#include "core/schemes/deferred.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -90,6 +91,7 @@ class Scratch {
     tensor.scheme = float_scheme(type);
     tensor.by_columns = false;
     tensor.row_order.reset();
+    tensor.deferred.reset();
     pending_.push_back({&tensor, file_->size(), bytes.size()});
     bytes.resize((bytes.size() + 63) / 64 * 64);
     return at_target(file_->write(bytes));
@@ -283,6 +285,7 @@ class Planting {
 
   Result<void> divide(const Module& module, QTensor& tensor,
                       const std::vector<std::int64_t>& channels, const std::vector<float>& ratio) {
+    TRY_ASSIGN(const WeightUse use, module.weight.use());
     const ByRows by_rows(module.weight);
     const QTensor& weight = *by_rows;
     FloatType type = weight.scheme.float_type;

@@ -374,6 +374,7 @@ QTensor view_of(const QTensor& tensor) {
   out.keep_alive = tensor.keep_alive;
   out.row_order = tensor.row_order;
   out.column_order = tensor.column_order;
+  out.deferred = tensor.deferred;
   return out;
 }
 

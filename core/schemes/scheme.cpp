@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/schemes/scheme.h"
+#include "core/schemes/deferred.h"
 
 namespace bitlathe {
 
@@ -16,7 +16,15 @@ RowOrder order_of(const QTensor& tensor) {
 }
 } // namespace
 
+Result<WeightUse> QTensor::use() const {
+  if (!deferred)
+    return WeightUse();
+  return deferred->use();
+}
+
 MatrixView QTensor::view() const {
+  if (deferred)
+    deferred->convert_for_good();
   MatrixView out = scheme.family->view(*this);
   out.row_order = order_of(*this);
   if (column_order) {
@@ -28,6 +36,8 @@ MatrixView QTensor::view() const {
 }
 
 FloatView QTensor::floats() const {
+  if (deferred)
+    deferred->convert_for_good();
   return {scheme.float_type, rows, cols, codes, order_of(*this)};
 }
 

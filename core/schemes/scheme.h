@@ -16,6 +16,8 @@
 namespace bitlathe {
 
 struct SchemeFamily;
+class DeferredParts;
+class WeightUse;
 
 /// A parsed scheme id such as "int4-g128-asym", "int8-channel-sym-sbf16", "bf16", "q4_0". Value
 /// type.
@@ -54,6 +56,9 @@ struct QTensor {
   /// Null when codes stand in the order of the columns; else position in a row -> column (GPTQ's
   /// act-order: groups are made of columns in that order). Integer schemes only.
   std::shared_ptr<const std::vector<std::int32_t>> column_order;
+  /// Not null when the file stores the weight in another form: some of the spans then name memory
+  /// that is there only while somebody uses the weight. Sizes are exact at any time.
+  std::shared_ptr<DeferredParts> deferred;
 
   QTensor() = default;
   QTensor(const QTensor&) = delete; ///< spans point into owned buffers; move only
@@ -63,6 +68,10 @@ struct QTensor {
 
   /// Points the spans at the owned buffers, after these were filled.
   void own();
+  /// Whoever reads the spans holds one of these as long as he does (core/schemes/deferred.h). The
+  /// error of a weight that is not in order comes here. Costs nothing where nothing is deferred.
+  Result<WeightUse> use() const;
+  /// Without a use, a deferred weight is converted for good, and its errors are not seen.
   MatrixView view() const;
   /// The values of a float scheme.
   FloatView floats() const;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/model/transpose.h"
+#include "core/schemes/deferred.h"
 #include "core/train/block.h"
 #include "kernels/base/parallel.h"
 
@@ -9,7 +10,8 @@ namespace bitlathe {
 
 namespace {
 
-std::vector<float> decoded(const QTensor& stored) {
+Result<std::vector<float>> decoded(const QTensor& stored) {
+  TRY_ASSIGN(const WeightUse use, stored.use());
   const ByRows tensor(stored);
   std::vector<float> values(std::size_t(tensor->rows * tensor->cols));
   const MatrixView view = tensor->view();
@@ -40,9 +42,10 @@ Result<BlockParameters> read_block(const Checkpoint& checkpoint, int layer) {
     Parameter parameter;
     parameter.rows = module.weight.rows;
     parameter.cols = module.weight.cols;
-    parameter.weight = decoded(module.weight);
-    if (module.bias.rows > 0)
-      parameter.bias = decoded(module.bias);
+    TRY_ASSIGN(parameter.weight, decoded(module.weight));
+    if (module.bias.rows > 0) {
+      TRY_ASSIGN(parameter.bias, decoded(module.bias));
+    }
     if (checkpoint.spec && checkpoint.spec->norm_plus_one && is_norm(module.part))
       for (float& w : parameter.weight)
         w += 1.0f;

@@ -4,6 +4,7 @@
 #include "app/cli/steps.h"
 
 #include "core/export/manifest.h"
+#include "core/export/memo.h"
 #include "core/job/quantize.h"
 #include "core/job/result_store.h"
 #include "core/recipe/mixes.h"
@@ -76,8 +77,8 @@ Result<Forecast> examine(const Checkpoint& model, const Plan& plan, const Export
 /// What stands against the same bytes as the manifest's.
 Result<std::vector<std::string>> differences(const ManifestSettings& manifest,
                                              const Checkpoint& model, const Plan& plan,
-                                             Invocation& invocation) {
-  TRY_ASSIGN(auto notes, source_differences(manifest, model, invocation.feedback));
+                                             Invocation& invocation, ExportMemo& memo) {
+  TRY_ASSIGN(auto notes, source_differences(manifest, model, invocation.feedback, &memo));
   std::string others;
   for (const PlannedModule& planned : plan.modules)
     if (const auto it = manifest.modules.find(planned.name);
@@ -221,6 +222,7 @@ Result<OrderedJson> run(Invocation& invocation) {
     fit_plan(plan, *model, *exporter);
   const bool dry = invocation.has("dry-run");
   TRY_ASSIGN(ExportOptions export_options, bitlathe::export_options(invocation));
+  export_options.memo = std::make_shared<ExportMemo>();
   export_options.name =
       invocation.text("name", manifest && !manifest->name.empty() ? manifest->name : model->name);
   if (manifest && !invocation.has("shard-size"))
@@ -245,7 +247,7 @@ Result<OrderedJson> run(Invocation& invocation) {
   }
   std::vector<std::string> notes; // without the findings: each export reports its own
   if (manifest) {
-    TRY_ASSIGN(notes, differences(*manifest, *model, plan, invocation));
+    TRY_ASSIGN(notes, differences(*manifest, *model, plan, invocation, *export_options.memo));
   }
   const fs::path target = absolute_folder(invocation.text("o"));
   const bool force = invocation.has("force");

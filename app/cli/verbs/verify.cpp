@@ -2,6 +2,7 @@
 #include "app/cli/verb.h"
 
 #include "core/export/exporter.h"
+#include "core/job/memory.h"
 
 #include <ostream>
 
@@ -28,6 +29,7 @@ Result<OrderedJson> run(Invocation& invocation) {
                              {"mse", json_number(w.mse)},
                              {"sqnr_db", json_number(w.sqnr_db)},
                              {"max_abs_error", json_number(w.max_abs_error)}});
+  json["peak_rss_bytes"] = peak_rss_bytes();
   if (!report.ok) {
     std::string failed;
     for (const VerifyCheck& check : report.checks)

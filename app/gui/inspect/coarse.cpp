@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/inspect/coarse.h"
 
+#include "core/schemes/deferred.h"
 #include <algorithm>
 #include <numeric>
 #include <utility>
@@ -12,6 +13,7 @@ Result<Histogram> coarse_histogram(const Module& module, int bins, std::int64_t 
   const QTensor& weight = module.weight;
   if (!weight.scheme.family || weight.rows < 1 || weight.cols < 1)
     return Error{"unsupported", "The weight has no values to look at", module.name};
+  TRY_ASSIGN(const WeightUse use, weight.use());
   FloatView all;
   all.rows = weight.rows;
   all.cols = weight.cols;

@@ -6,6 +6,7 @@
 #include "app/gui/workbench.h"
 #include "core/model/transpose.h"
 #include "core/observers/observer.h"
+#include "core/schemes/deferred.h"
 
 #include <cmath>
 #include <QComboBox>
@@ -146,6 +147,7 @@ void ObserverPanel::request() {
               it != statistics->modules.end() &&
               std::int64_t(it->second.channel_sum2.size()) == module->weight.cols)
             importance = it->second.importance();
+        TRY_ASSIGN(const WeightUse use, module->weight.use());
         const ByRows rows(module->weight);
         return compare_observers((*rows).floats(), scheme, importance, compute, feedback);
       },

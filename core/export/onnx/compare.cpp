@@ -2,6 +2,7 @@
 #include "core/export/onnx/check.h"
 #include "core/export/tensors.h"
 #include "core/model/transpose.h"
+#include "core/schemes/deferred.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -46,6 +47,7 @@ struct Sums {
 
 /// All rows, some at a time; sums are added in the order of the rows.
 Result<Sums> compare_rows(const QTensor& stored, const OnnxMatrix& matrix, Feedback& feedback) {
+  TRY_ASSIGN(const WeightUse use, stored.use());
   const ByRows by_rows(stored);
   const MatrixView view = by_rows->view();
   constexpr std::int64_t together = 32;

@@ -2,6 +2,7 @@
 #include "core/export/onnx/pack.h"
 
 #include "core/export/tensors.h"
+#include "core/schemes/deferred.h"
 #include "kernels/base/parallel.h"
 #include "kernels/compute/compute.h"
 #include "kernels/layouts/blockwise.h"
@@ -16,14 +17,14 @@ namespace bitlathe {
 
 namespace {
 
-/// A weight whose rows of bytes are made one by one.
-OnnxWeight in_rows(std::string name, std::int32_t type, std::vector<std::int64_t> dims,
-                   std::int64_t rows, std::size_t row_bytes,
+/// A weight whose rows of bytes are made one by one, from `source`.
+OnnxWeight in_rows(const QTensor& source, std::string name, std::int32_t type,
+                   std::vector<std::int64_t> dims, std::int64_t rows, std::size_t row_bytes,
                    std::function<void(std::int64_t row, std::byte* out)> make_row) {
   return {std::move(name), type, std::move(dims), std::uint64_t(rows) * row_bytes,
-          [rows, row_bytes, make_row = std::move(make_row)](OutputFile& file) {
+          with_weight(source, [rows, row_bytes, make_row = std::move(make_row)](OutputFile& file) {
             return write_in_pieces(file, rows, row_bytes, make_row);
-          }};
+          })};
 }
 
 /// Writes [cols][rows] of elements. `fill(row, col, count, out)` gives some of a row; `col` is a
@@ -114,7 +115,8 @@ OnnxWeight onnx_transposed(std::string name, const QTensor& weight) {
           onnx_type(type),
           {weight.cols, weight.rows},
           std::uint64_t(weight.rows * weight.cols) * float_size(type),
-          [&weight, type](OutputFile& file) {
+          [&weight, type](OutputFile& file) -> Result<void> {
+            TRY_ASSIGN(const WeightUse use, weight.use());
             if (weight.by_columns && !weight.row_order)
               return file.write(weight.codes);
             return type == FloatType::f32 ? write_floats_transposed<std::uint32_t>(file, weight)
@@ -128,7 +130,8 @@ OnnxWeight onnx_codes_transposed(std::string name, const QTensor& weight) {
           symmetric ? onnx::TensorProto::INT8 : onnx::TensorProto::UINT8,
           {weight.cols, weight.rows},
           std::uint64_t(weight.rows * weight.cols),
-          [&weight, symmetric](OutputFile& file) {
+          [&weight, symmetric](OutputFile& file) -> Result<void> {
+            TRY_ASSIGN(const WeightUse use, weight.use());
             const MatrixView view = weight.view();
             const std::uint8_t flip = symmetric ? 0x80 : 0; // u - 128 in two's complement
             return write_transposed<std::uint8_t>(
@@ -142,7 +145,7 @@ OnnxWeight onnx_codes_transposed(std::string name, const QTensor& weight) {
 }
 
 OnnxWeight onnx_row_scales(std::string name, const QTensor& weight) {
-  return in_rows(std::move(name), onnx::TensorProto::FLOAT, {weight.rows}, weight.rows,
+  return in_rows(weight, std::move(name), onnx::TensorProto::FLOAT, {weight.rows}, weight.rows,
                  sizeof(float), [&weight](std::int64_t row, std::byte* out) {
                    const MatrixView view = weight.view();
                    store_float(FloatType::f32, out, 0,
@@ -152,7 +155,7 @@ OnnxWeight onnx_row_scales(std::string name, const QTensor& weight) {
 }
 
 OnnxWeight onnx_row_zeros(std::string name, const QTensor& weight) {
-  return in_rows(std::move(name),
+  return in_rows(weight, std::move(name),
                  weight.scheme.symmetric ? onnx::TensorProto::INT8 : onnx::TensorProto::UINT8,
                  {weight.rows}, weight.rows, 1, [&weight](std::int64_t row, std::byte* out) {
                    const MatrixView view = weight.view();
@@ -184,7 +187,7 @@ OnnxBlocks onnx_blocks(const Scheme& scheme, std::int64_t rows, std::int64_t col
 
 OnnxWeight onnx_block_codes(std::string name, const OnnxBlocks& blocks, const QTensor& weight) {
   const auto row_bytes = std::size_t(blocks.count * blocks.code_bytes());
-  return in_rows(std::move(name), onnx::TensorProto::UINT8,
+  return in_rows(weight, std::move(name), onnx::TensorProto::UINT8,
                  {blocks.rows, blocks.count, blocks.code_bytes()}, blocks.rows, row_bytes,
                  [&weight, bits = blocks.bits, row_bytes](std::int64_t row, std::byte* out) {
                    if (is_gguf_block(weight.scheme)) {
@@ -203,7 +206,7 @@ OnnxWeight onnx_block_codes(std::string name, const OnnxBlocks& blocks, const QT
 }
 
 OnnxWeight onnx_block_scales(std::string name, const OnnxBlocks& blocks, const QTensor& weight) {
-  return in_rows(std::move(name), onnx::TensorProto::FLOAT, {blocks.rows, blocks.count},
+  return in_rows(weight, std::move(name), onnx::TensorProto::FLOAT, {blocks.rows, blocks.count},
                  blocks.rows, std::size_t(blocks.count) * sizeof(float),
                  [&weight, blocks](std::int64_t row, std::byte* out) {
                    const MatrixView view = weight.view();
@@ -222,8 +225,8 @@ OnnxWeight onnx_block_scales(std::string name, const OnnxBlocks& blocks, const Q
 }
 
 OnnxWeight onnx_block_zeros(std::string name, const OnnxBlocks& blocks, const QTensor& weight) {
-  return in_rows(std::move(name), onnx::TensorProto::UINT8, {blocks.rows, blocks.zero_bytes()},
-                 blocks.rows, std::size_t(blocks.zero_bytes()),
+  return in_rows(weight, std::move(name), onnx::TensorProto::UINT8,
+                 {blocks.rows, blocks.zero_bytes()}, blocks.rows, std::size_t(blocks.zero_bytes()),
                  [&weight, blocks](std::int64_t row, std::byte* out) {
                    const MatrixView view = weight.view();
                    std::memset(out, 0, std::size_t(blocks.zero_bytes()));
@@ -248,6 +251,7 @@ OnnxWeight onnx_bnb4_codes(std::string name, const QTensor& weight) {
   out.dims = {bytes};
   out.bytes = std::uint64_t(bytes);
   out.write = [&weight, values, bytes](OutputFile& file) -> Result<void> {
+    TRY_ASSIGN(const WeightUse use, weight.use());
     const MatrixView view = weight.view();
     const auto make = [&](std::int64_t first, std::int64_t count, std::byte* to) {
       std::int64_t row = 2 * first / weight.cols, col = 2 * first % weight.cols;
@@ -278,7 +282,7 @@ OnnxWeight onnx_bnb4_codes(std::string name, const QTensor& weight) {
 OnnxWeight onnx_bnb4_scales(std::string name, const QTensor& weight) {
   const std::int64_t size = onnx_bnb4_block(weight.scheme);
   const std::int64_t count = (weight.rows * weight.cols + size - 1) / size;
-  return in_rows(std::move(name), onnx::TensorProto::FLOAT, {count}, count, sizeof(float),
+  return in_rows(weight, std::move(name), onnx::TensorProto::FLOAT, {count}, count, sizeof(float),
                  [&weight, size](std::int64_t block, std::byte* out) {
                    const MatrixView view = weight.view();
                    store_float(FloatType::f32, out, 0,
@@ -287,7 +291,7 @@ OnnxWeight onnx_bnb4_scales(std::string name, const QTensor& weight) {
 }
 
 OnnxWeight onnx_column_order(std::string name, const QTensor& weight) {
-  return in_rows(std::move(name), onnx::TensorProto::INT64, {weight.cols}, weight.cols,
+  return in_rows(weight, std::move(name), onnx::TensorProto::INT64, {weight.cols}, weight.cols,
                  sizeof(std::int64_t), [&weight](std::int64_t i, std::byte* out) {
                    const std::int64_t column = (*weight.column_order)[std::size_t(i)];
                    std::memcpy(out, &column, sizeof column);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hugging Face folders with AWQ weights ("GEMM" packing): words along the outputs, with the eight
-// codes of a word interleaved, are turned into rows in memory.
+// codes of a word interleaved, are turned into rows when they are used.
 #include "core/model/assemble.h"
 #include "core/model/readers/packed_columns.h"
+#include "core/schemes/deferred.h"
 #include "kernels/base/parallel.h"
 #include "kernels/compute/compute.h"
 
@@ -93,38 +94,43 @@ void exchange_fields(std::array<std::uint32_t, 8>& words) {
 }
 
 /// Words [columns][outputs / 8] as rows of codes.
-void read_codes(const StoredTensor& tensor, QTensor& out) {
-  const std::int64_t words = tensor.shape[1], stride = int_row_bytes(out.cols, 4);
-  out.owned_codes.resize(std::size_t(out.rows * stride));
+void turn_codes(const StoredTensor& tensor, std::span<std::byte> out) {
+  const std::int64_t cols = tensor.shape[0], words = tensor.shape[1];
+  const std::int64_t stride = int_row_bytes(cols, 4);
   constexpr std::int64_t side = 8; // words beside each other: half a cache line
   parallel_for((words + side - 1) / side, 1, [&](std::int64_t begin, std::int64_t end) {
     const auto last = std::min(end * side, words);
     for (std::int64_t first = begin * side; first < last; first += side)
-      for (std::int64_t col = 0; col < out.cols; col += 8)
+      for (std::int64_t col = 0; col < cols; col += 8)
         for (std::int64_t word = first; word < std::min(first + side, last); ++word) {
           std::array<std::uint32_t, 8> fields{};
-          for (std::int64_t i = 0; i < std::min<std::int64_t>(8, out.cols - col); ++i)
+          for (std::int64_t i = 0; i < std::min<std::int64_t>(8, cols - col); ++i)
             std::memcpy(&fields[std::size_t(i)],
                         tensor.data.data() + ((col + i) * words + word) * 4, 4);
           exchange_fields(fields);
           for (std::size_t k = 0; k < 8; ++k)
-            std::memcpy(out.owned_codes.data() + (word * 8 + output_of_field[k]) * stride + col / 2,
-                        &fields[k], 4);
+            std::memcpy(out.data() + (word * 8 + output_of_field[k]) * stride + col / 2, &fields[k],
+                        4);
         }
   });
 }
 
-void read_zeros(const StoredTensor& tensor, std::int64_t groups, QTensor& out) {
-  const std::int64_t words = tensor.shape[1];
-  out.owned_zeros.resize(std::size_t(out.rows * groups));
+void turn_zeros(const StoredTensor& tensor, std::span<std::byte> out) {
+  const std::int64_t groups = tensor.shape[0], words = tensor.shape[1];
   for (std::int64_t g = 0; g < groups; ++g)
     for (std::int64_t word = 0; word < words; ++word) {
       std::uint32_t fields = 0;
       std::memcpy(&fields, tensor.data.data() + (g * words + word) * 4, 4);
       for (std::size_t k = 0; k < 8; ++k)
-        out.owned_zeros[std::size_t((word * 8 + output_of_field[k]) * groups + g)] =
+        out[std::size_t((word * 8 + output_of_field[k]) * groups + g)] =
             std::byte(fields >> (4 * k) & 15);
     }
+}
+
+/// Symmetric codes have no other form in this layout than the middle code everywhere.
+bool is_symmetric(const StoredTensor& zeros) {
+  return std::all_of(zeros.data.begin(), zeros.data.end(),
+                     [](std::byte both) { return both == std::byte(0x88); });
 }
 
 Result<void> read_module(const std::string& name, const Parts& parts, std::int64_t group_size,
@@ -148,20 +154,22 @@ Result<void> read_module(const std::string& name, const Parts& parts, std::int64
       "the qweight and a group_size of " + std::to_string(group_size > 0 ? group_size : -1);
   TRY(expect_shape(name, "scales", *scales, groups, out.rows, why));
   TRY(expect_shape(name, "qzeros", *zeros, groups, out.rows / 8, why));
-  read_codes(*codes, out);
-  read_zeros(*zeros, groups, out);
-  TRY(read_scales(name, *scales, out));
-  // Symmetric codes have no other form in this layout.
-  const bool symmetric = std::all_of(out.owned_zeros.begin(), out.owned_zeros.end(),
-                                     [](std::byte zero) { return zero == std::byte(8); });
-  if (symmetric)
-    out.owned_zeros.clear();
-  out.own();
+  const bool symmetric = is_symmetric(*zeros);
+  TRY_ASSIGN(const FloatType type,
+             float_type_of(*scales, name, scales->file ? scales->file->path().string() : where));
   std::string id =
       std::string("int4") + (group_size > 0 ? "-g" + std::to_string(group) : "-channel");
   id += symmetric ? "-sym" : "-asym";
   id += scales->dtype == "BF16" ? "-sbf16" : scales->dtype == "F32" ? "-sf32" : "";
   TRY_ASSIGN(out.scheme, parse_scheme(id));
+  TRY(defer(out, out.scheme.family->bytes(out.scheme, out.rows, out.cols),
+            [name, type, codes = *codes, scales = *scales,
+             zeros = *zeros](const DeferredParts::Spans& parts) {
+              turn_codes(codes, parts.codes);
+              if (!parts.zeros.empty())
+                turn_zeros(zeros, parts.zeros);
+              return turn_scales(name, scales, type, parts.scales);
+            }));
   module.shape = matrix_shape(out);
   return {};
 }
@@ -194,7 +202,7 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
       return false;
     }
     TRY(read_module(name, parts, group, where, module));
-    turned += module.weight.owned_codes.size();
+    turned += module.weight.codes.size();
     used = {"qweight", "qzeros", "scales"};
     return true;
   };
@@ -206,8 +214,9 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
                                    ".scales), which this version cannot run";
   assemble(*checkpoint, std::move(found), file.tensors, where);
   if (turned > 0)
-    checkpoint->notes.push_back("The codes are stored as [in, out]; " + std::to_string(turned) +
-                                " bytes of them were brought into rows in memory, not mapped");
+    checkpoint->notes.push_back("The codes (" + std::to_string(turned) +
+                                " bytes) are stored as [in, out] and are brought into rows one "
+                                "module at a time, when it is used");
   return checkpoint;
 }
 

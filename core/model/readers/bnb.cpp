@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hugging Face folders with bitsandbytes weights: 4 bits (nf4, fp4, with plain or coded statistics)
-// and LLM.int8(). Codes are brought into the project's form in memory: bitsandbytes has the first
-// value in the high nibble and lets values of two rows share a byte.
+// and LLM.int8(). Codes are brought into the project's form when they are used: bitsandbytes has
+// the first value in the high nibble and lets values of two rows share a byte.
 #include "core/model/assemble.h"
 #include "core/model/readers/quantized_folder.h"
 #include "core/model/readers/recorded.h"
 #include "core/schemes/activations.h"
+#include "core/schemes/deferred.h"
 #include "kernels/base/parallel.h"
 #include "kernels/compute/compute.h"
 #include "kernels/num/nf4.h"
@@ -174,33 +175,49 @@ Result<void> check_table(const std::string& module, const Parts& parts, const St
 
 /// The flattened values, first one in the high nibble, into rows of whole words, first one in the
 /// low nibble.
-void unpack_rows(std::span<const std::byte> packed, QTensor& out) {
-  const auto stride = int_row_bytes(out.cols, 4);
-  out.owned_codes.resize(std::size_t(out.rows * stride));
+void unpack_rows(std::span<const std::byte> packed, std::int64_t rows, std::int64_t cols,
+                 std::span<std::byte> out) {
+  const auto stride = int_row_bytes(cols, 4);
   const auto at = [&](std::int64_t i) {
     const auto b = unsigned(packed[std::size_t(i / 2)]);
     return i % 2 == 0 ? b >> 4 : b & 15u;
   };
-  parallel_for(out.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      std::byte* to = out.owned_codes.data() + row * stride;
-      const std::int64_t first = row * out.cols;
+      std::byte* to = out.data() + row * stride;
+      const std::int64_t first = row * cols;
       if (first % 2 == 0) {
         const std::byte* from = packed.data() + first / 2;
-        for (std::int64_t i = 0; i < out.cols / 2; ++i)
+        for (std::int64_t i = 0; i < cols / 2; ++i)
           to[i] = from[i] << 4 | from[i] >> 4;
       } else {
-        for (std::int64_t i = 0; i + 1 < out.cols; i += 2)
+        for (std::int64_t i = 0; i + 1 < cols; i += 2)
           to[i / 2] = std::byte(at(first + i) | at(first + i + 1) << 4);
       }
-      if (out.cols % 2)
-        to[out.cols / 2] = std::byte(at(first + out.cols - 1));
+      if (cols % 2)
+        to[cols / 2] = std::byte(at(first + cols - 1));
     }
   });
 }
 
+/// The largest magnitudes of a weight whose coded ones follow another table than bitsandbytes'.
+struct OtherScales {
+  StoredTensor codes;
+  std::vector<float> top, map; ///< f32 numbers of the groups; values of the 256 codes
+  std::int64_t group = 1;
+  float offset = 0;
+
+  void write(std::span<std::byte> out) const { // exact with the table of the file
+    for (std::size_t i = 0; i < codes.data.size(); ++i) {
+      const float product = map[std::size_t(codes.data[i])] * top[i / std::size_t(group)];
+      store_float(FloatType::f32, out.data(), std::int64_t(i), product + offset);
+    }
+  }
+};
+
+/// Scheme and scales; the other kind of scales is left to `other`.
 Result<void> read_scales(const std::string& module, const Parts& parts, const State& state,
-                         Reading& reading, QTensor& out) {
+                         Reading& reading, QTensor& out, std::optional<OtherScales>& other) {
   const auto& where = reading.where;
   const std::int64_t blocks = (out.rows * out.cols + state.block - 1) / state.block;
   const auto absmax = parts.find("weight.absmax");
@@ -230,15 +247,9 @@ Result<void> read_scales(const std::string& module, const Parts& parts, const St
       out.owned_nested.resize(top.size() * sizeof(float));
       std::memcpy(out.owned_nested.data(), top.data(), out.owned_nested.size());
       out.nested = out.owned_nested;
-    } else { // exact with the table of the file
-      out.owned_scales.resize(std::size_t(blocks) * sizeof(float));
-      for (std::int64_t i = 0; i < blocks; ++i) {
-        const float product = map[std::size_t(tensor.data[std::size_t(i)])] *
-                              top[std::size_t(i / state.nested_block)];
-        store_float(FloatType::f32, out.owned_scales.data(), i, product + state.offset);
-      }
-      out.scales = out.owned_scales;
-      reading.expanded += out.owned_scales.size();
+    } else {
+      other = OtherScales{tensor, std::move(top), map, state.nested_block, state.offset};
+      reading.expanded += std::uint64_t(blocks) * sizeof(float);
     }
   }
   auto scheme = parse_scheme(id);
@@ -274,12 +285,22 @@ Result<void> read_four(const std::string& name, const Parts& parts, Reading& rea
   QTensor& out = module.weight;
   out.rows = state.rows;
   out.cols = state.cols;
-  TRY(read_scales(name, parts, state, reading, out));
-  unpack_rows(tensor.data, out);
-  out.codes = out.owned_codes;
+  std::optional<OtherScales> other;
+  TRY(read_scales(name, parts, state, reading, out, other));
+  auto sizes = out.scheme.family->bytes(out.scheme, out.rows, out.cols);
+  reading.copied += sizes.codes;
+  if (!other)
+    sizes.scales = 0; // mapped
+  TRY(defer(out, sizes,
+            [tensor, rows = out.rows, cols = out.cols,
+             other = std::move(other)](const DeferredParts::Spans& made) -> Result<void> {
+              unpack_rows(tensor.data, rows, cols, made.codes);
+              if (other)
+                other->write(made.scales);
+              return {};
+            }));
   keep_alive(out, {parts.at("weight.absmax")});
   module.shape = state.shape;
-  reading.copied += out.owned_codes.size();
   ++reading.four;
   for (const auto& [part, stored] : parts)
     if (part == "weight" || part.rfind("weight.", 0) == 0)
@@ -348,25 +369,30 @@ Result<void> read_eight(const std::string& name, const Parts& parts, Reading& re
   out.owned_scales.resize(scales.size() * float_size(narrow));
   for (std::int64_t row = 0; row < out.rows; ++row)
     store_float(narrow, out.owned_scales.data(), row, scales[std::size_t(row)]);
-  const auto stride = int_row_bytes(out.cols, 8);
-  out.owned_codes.resize(std::size_t(out.rows * stride));
-  parallel_for(out.rows, 64, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const auto in = tensor.data.subspan(std::size_t(row * out.cols), std::size_t(out.cols));
-      std::transform(in.begin(), in.end(), out.owned_codes.begin() + row * stride,
-                     [](std::byte b) { return b ^ std::byte(0x80); });
-    }
-  });
   out.own();
   TRY_ASSIGN(out.scheme, parse_scheme(narrow == FloatType::f16    ? "int8-channel-sym"
                                       : narrow == FloatType::bf16 ? "int8-channel-sym-sbf16"
                                                                   : "int8-channel-sym-sf32"));
+  const auto bytes = out.scheme.family->bytes(out.scheme, out.rows, out.cols);
+  TRY(defer(out, {bytes.codes, 0, 0, 0},
+            [tensor](const DeferredParts::Spans& made) -> Result<void> {
+              const std::int64_t rows = tensor.shape[0], cols = tensor.shape[1];
+              const auto stride = int_row_bytes(cols, 8);
+              parallel_for(rows, 64, [&](std::int64_t begin, std::int64_t end) {
+                for (std::int64_t row = begin; row < end; ++row) {
+                  const auto in = tensor.data.subspan(std::size_t(row * cols), std::size_t(cols));
+                  std::transform(in.begin(), in.end(), made.codes.begin() + row * stride,
+                                 [](std::byte b) { return b ^ std::byte(0x80); });
+                }
+              });
+              return {};
+            }));
   module.shape = tensor.shape;
   if (!reading.recorded.float_inputs(name, out.scheme)) {
     module.activations = "llm-int8";
     module.outlier_threshold = reading.threshold;
   }
-  reading.copied += out.owned_codes.size();
+  reading.copied += out.codes.size();
   ++reading.eight;
   reading.used = {"weight", "SCB", "weight_format"};
   return {};
@@ -411,7 +437,7 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   auto& notes = checkpoint->notes;
   if (reading.copied > 0)
     notes.push_back("The codes of bitsandbytes (" + std::to_string(reading.copied) +
-                    " bytes) were put in order in memory, where they stay; they are not mapped");
+                    " bytes) are put in order one module at a time, when it is used");
   if (reading.expanded > 0)
     notes.push_back("The coded statistics were made with another table than that of bitsandbytes; "
                     "they are held as f32 (" +

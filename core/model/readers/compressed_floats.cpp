@@ -22,11 +22,9 @@ void halves(const std::byte* pairs, int size, unsigned flip, std::byte* out) {
 
 } // namespace
 
-std::optional<std::vector<std::byte>> nvfp4_blocks(std::span<const std::byte> codes,
-                                                   std::span<const std::byte> scales,
-                                                   std::int64_t rows, std::int64_t cols) {
+bool nvfp4_blocks(std::span<const std::byte> codes, std::span<const std::byte> scales,
+                  std::int64_t rows, std::int64_t cols, std::span<std::byte> out) {
   const std::int64_t blocks = cols / 64;
-  std::vector<std::byte> out(std::size_t(rows * blocks * 36));
   std::atomic<bool> good{true};
   parallel_for(rows, 32, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin * blocks; b < end * blocks; ++b)
@@ -39,14 +37,12 @@ std::optional<std::vector<std::byte>> nvfp4_blocks(std::span<const std::byte> co
                out.data() + b * 36 + 4 + 8 * s);
       }
   });
-  return good ? std::optional(std::move(out)) : std::nullopt;
+  return good;
 }
 
-std::optional<std::vector<std::byte>> mxfp4_blocks(std::span<const std::byte> codes,
-                                                   std::span<const std::byte> scales,
-                                                   std::int64_t rows, std::int64_t cols) {
+bool mxfp4_blocks(std::span<const std::byte> codes, std::span<const std::byte> scales,
+                  std::int64_t rows, std::int64_t cols, std::span<std::byte> out) {
   const std::int64_t blocks = cols / 32;
-  std::vector<std::byte> out(std::size_t(rows * blocks * 17));
   std::atomic<bool> good{true};
   parallel_for(rows, 32, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin * blocks; b < end * blocks; ++b) {
@@ -56,7 +52,7 @@ std::optional<std::vector<std::byte>> mxfp4_blocks(std::span<const std::byte> co
       halves(codes.data() + b * 16, 32, 0, out.data() + b * 17 + 1);
     }
   });
-  return good ? std::optional(std::move(out)) : std::nullopt;
+  return good;
 }
 
 } // namespace bitlathe

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hugging Face folders with compressed-tensors weights: packed integers and 8-bit floats stay
 // mapped as they are; signed weights, zero points and 4-bit floats are brought into the project's
-// form in memory.
+// form when they are used.
 #include "core/model/assemble.h"
 #include "core/model/readers/compressed_weights.h"
 
@@ -120,16 +120,16 @@ void add_notes(const CompressedReading& reading, std::vector<std::string>& notes
   const auto bytes = [](std::uint64_t count) { return "(" + std::to_string(count) + " bytes)"; };
   if (reading.copied > 0)
     notes.push_back("Signed weights, zero points and reordered columns " + bytes(reading.copied) +
-                    " are held in memory, not mapped");
+                    " are brought into this program's form one module at a time, when it is used");
   if (reading.repacked > 0)
     notes.push_back("The codes are packed as before 2026; " + std::to_string(reading.repacked) +
-                    " bytes were packed densely in memory");
+                    " bytes are packed densely when they are used");
   if (reading.blocks > 0)
     notes.push_back("4-bit floats " + bytes(reading.blocks) +
-                    " are brought into blocks in memory, without a loss");
+                    " are brought into blocks when they are used, without a loss");
   if (reading.widened > 0)
     notes.push_back("The weights of " + modules_text(reading.widened) +
-                    " have no packed form here; their values are held as floats");
+                    " have no packed form here; their values are used as floats");
   for (const auto& [settings, count] : reading.float_inputs)
     notes.push_back("The inputs of " + modules_text(count) +
                     " stay in floating point: the activation settings of the file (" + settings +

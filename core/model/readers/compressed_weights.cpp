@@ -2,6 +2,7 @@
 #include "core/model/readers/compressed_weights.h"
 
 #include "core/model/assemble.h"
+#include "core/schemes/deferred.h"
 #include "kernels/base/parallel.h"
 #include "kernels/compute/compute.h"
 #include "kernels/num/float8.h"
@@ -22,6 +23,8 @@ std::string text_of(const std::vector<std::int64_t>& shape) {
   return "[" + out + "]";
 }
 
+using Order = std::shared_ptr<const std::vector<std::int32_t>>;
+
 /// The parts of one module being read.
 struct Reader {
   const std::string& module;
@@ -29,6 +32,11 @@ struct Reader {
   const CompressedSettings& settings;
   CompressedReading& reading;
   QTensor& out;
+  /// What of the codes and of the zero points cannot stay as it is, and the bytes of both; null:
+  /// nothing.
+  using Make = std::function<Result<void>(std::span<std::byte>)>;
+  Make make_codes = {}, make_zeros = {};
+  SchemeFamily::Bytes made = {};
 
   Error bad(const std::string& what) const { return bad_module(module, what, reading.where); }
   const StoredTensor* part(const char* name) const {
@@ -44,8 +52,7 @@ struct Reader {
   Result<void> read_scales(const std::string& element);
   Result<void> read_small_floats();
   Result<void> read_mxfp8(const StoredTensor& weight);
-  /// Codes made by `code_of(row, column)` as the stream of layout "int", in the stored order.
-  template <class CodeOf> void pack(CodeOf code_of);
+  Result<void> defer_parts();
 };
 
 /// Code `index` of a packed line whose words lie `stride` words apart. Before 2026, words held
@@ -91,16 +98,17 @@ stored_shape(const StoredTensor& tensor, const std::string& module, const std::s
   return std::pair(wide[0], wide[1]);
 }
 
-template <class CodeOf> void Reader::pack(CodeOf code_of) {
-  const int bits = settings.bits;
-  const auto stride = int_row_bytes(out.cols, bits);
-  out.owned_codes.assign(std::size_t(out.rows * stride), std::byte(0));
-  parallel_for(out.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+/// Codes made by `code_of(row, column)` as the stream of layout "int", in the stored order, in
+/// bytes that are zero.
+template <class CodeOf>
+void pack(std::int64_t rows, std::int64_t cols, int bits, const Order& order,
+          std::span<std::byte> out, CodeOf code_of) {
+  const auto stride = int_row_bytes(cols, bits);
+  parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      auto* dense = reinterpret_cast<std::uint8_t*>(out.owned_codes.data()) + row * stride;
-      for (std::int64_t i = 0; i < out.cols; ++i) {
-        const auto code =
-            unsigned(code_of(row, out.column_order ? (*out.column_order)[std::size_t(i)] : i));
+      auto* dense = reinterpret_cast<std::uint8_t*>(out.data()) + row * stride;
+      for (std::int64_t i = 0; i < cols; ++i) {
+        const auto code = unsigned(code_of(row, order ? (*order)[std::size_t(i)] : i));
         const auto bit = i * bits;
         dense[bit / 8] = std::uint8_t(dense[bit / 8] | code << (bit % 8));
         if (bit % 8 + bits > 8)
@@ -108,7 +116,6 @@ template <class CodeOf> void Reader::pack(CodeOf code_of) {
       }
     }
   });
-  out.codes = out.owned_codes;
 }
 
 /// weight_g_idx names the group of every column. Canonical rows hold the columns of a group side by
@@ -172,29 +179,35 @@ Result<void> Reader::read_bytes(const StoredTensor& weight) {
   out.rows = weight.shape[0];
   out.cols = weight.shape[1];
   TRY(read_order());
-  const int half = 1 << (settings.bits - 1);
-  const auto* values = reinterpret_cast<const std::int8_t*>(weight.data.data());
-  if (settings.bits < 8) {
-    const auto [least, most] = std::minmax_element(values, values + weight.data.size());
-    if (*least < -half || *most >= half)
-      return bad("its weight is stored as bytes, of which some do not fit " +
-                 std::to_string(settings.bits) + " bits, unlike the settings");
-  }
-  if (settings.bits == 8 && !out.column_order) { // a bias of 128 is the highest bit
-    const auto stride = int_row_bytes(out.cols, 8);
-    out.owned_codes.resize(std::size_t(out.rows * stride));
-    parallel_for(out.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+  made.codes = std::uint64_t(out.rows * int_row_bytes(out.cols, settings.bits));
+  make_codes = [module = module, where = weight.file->path().string(), weight, bits = settings.bits,
+                order = out.column_order](std::span<std::byte> codes) -> Result<void> {
+    const std::int64_t rows = weight.shape[0], cols = weight.shape[1];
+    const int half = 1 << (bits - 1);
+    const auto* values = reinterpret_cast<const std::int8_t*>(weight.data.data());
+    if (bits < 8) {
+      const auto [least, most] = std::minmax_element(values, values + weight.data.size());
+      if (*least < -half || *most >= half)
+        return bad_module(module,
+                          "its weight is stored as bytes, of which some do not fit " +
+                              std::to_string(bits) + " bits, unlike the settings",
+                          where);
+    }
+    if (bits < 8 || order) {
+      pack(rows, cols, bits, order, codes,
+           [&](std::int64_t row, std::int64_t col) { return values[row * cols + col] + half; });
+      return {};
+    }
+    const auto stride = int_row_bytes(cols, 8); // a bias of 128 is the highest bit
+    parallel_for(rows, 64, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row)
-        std::transform(weight.data.begin() + row * out.cols,
-                       weight.data.begin() + (row + 1) * out.cols,
-                       out.owned_codes.begin() + row * stride,
+        std::transform(weight.data.begin() + row * cols, weight.data.begin() + (row + 1) * cols,
+                       codes.begin() + row * stride,
                        [](std::byte b) { return b ^ std::byte(0x80); });
     });
-    out.codes = out.owned_codes;
-  } else {
-    pack([&](std::int64_t row, std::int64_t col) { return values[row * out.cols + col] + half; });
-  }
-  reading.copied += out.owned_codes.size();
+    return {};
+  };
+  reading.copied += made.codes;
   return {};
 }
 
@@ -217,11 +230,15 @@ Result<void> Reader::read_packed(const StoredTensor& packed) {
     out.codes = packed.data;
     return {};
   }
-  pack([&](std::int64_t row, std::int64_t col) {
-    return packed_code(packed.data.data() + row * packed.shape[1] * 4, col, settings.bits, 1,
-                       *padded);
-  });
-  (*padded ? reading.repacked : reading.copied) += out.owned_codes.size();
+  made.codes = std::uint64_t(out.rows * int_row_bytes(out.cols, settings.bits));
+  make_codes = [packed, cols = out.cols, bits = settings.bits, padded = *padded,
+                order = out.column_order](std::span<std::byte> codes) -> Result<void> {
+    pack(packed.shape[0], cols, bits, order, codes, [&](std::int64_t row, std::int64_t col) {
+      return packed_code(packed.data.data() + row * packed.shape[1] * 4, col, bits, 1, padded);
+    });
+    return {};
+  };
+  (*padded ? reading.repacked : reading.copied) += made.codes;
   return {};
 }
 
@@ -232,28 +249,31 @@ Result<void> Reader::read_zeros(std::int64_t grids, std::int64_t grid_rows) {
   if (!stored)
     return bad("weight_zero_point is missing");
   const StoredTensor& tensor = *stored;
-  out.owned_zeros.resize(std::size_t(grids * grid_rows));
-  if (tensor.dtype == "I8" && tensor.data.size() == out.owned_zeros.size()) {
-    const auto bias = std::byte(1u << (settings.bits - 1));
-    std::transform(tensor.data.begin(), tensor.data.end(), out.owned_zeros.begin(),
-                   [&](std::byte b) { return std::byte(unsigned(b) + unsigned(bias)); });
-  } else {
-    const auto padded = tensor.shape.size() == 2 && tensor.shape[1] == grids
-                            ? packing(tensor.shape[0], grid_rows, settings.bits)
-                            : std::nullopt;
-    if (tensor.dtype != "I32" || !padded)
-      return bad("its weight_zero_point does not fit its shape");
-    for (std::int64_t row = 0; row < grid_rows; ++row)
-      for (std::int64_t g = 0; g < grids; ++g)
-        out.owned_zeros[std::size_t(row * grids + g)] =
-            std::byte(packed_code(tensor.data.data() + g * 4, row, settings.bits, grids, *padded));
-  }
-  const unsigned top = (1u << settings.bits) - 1;
-  for (const auto zero : out.owned_zeros)
-    if (unsigned(zero) > top)
-      return bad("a zero point is out of range");
-  out.zeros = out.owned_zeros;
-  reading.copied += out.owned_zeros.size();
+  made.zeros = std::uint64_t(grids * grid_rows);
+  const bool bytes = tensor.dtype == "I8" && tensor.data.size() == made.zeros;
+  const auto padded = tensor.shape.size() == 2 && tensor.shape[1] == grids
+                          ? packing(tensor.shape[0], grid_rows, settings.bits)
+                          : std::nullopt;
+  if (!bytes && (tensor.dtype != "I32" || !padded))
+    return bad("its weight_zero_point does not fit its shape");
+  make_zeros = [module = module, tensor, bytes, grids, grid_rows, bits = settings.bits,
+                padded = padded.value_or(false)](std::span<std::byte> zeros) -> Result<void> {
+    if (bytes) {
+      const auto bias = std::byte(1u << (bits - 1));
+      std::transform(tensor.data.begin(), tensor.data.end(), zeros.begin(),
+                     [&](std::byte b) { return std::byte(unsigned(b) + unsigned(bias)); });
+    } else {
+      for (std::int64_t row = 0; row < grid_rows; ++row)
+        for (std::int64_t g = 0; g < grids; ++g)
+          zeros[std::size_t(row * grids + g)] =
+              std::byte(packed_code(tensor.data.data() + g * 4, row, bits, grids, padded));
+    }
+    const unsigned top = (1u << bits) - 1;
+    if (std::any_of(zeros.begin(), zeros.end(), [&](std::byte b) { return unsigned(b) > top; }))
+      return bad_module(module, "a zero point is out of range", tensor.file->path().string());
+    return {};
+  };
+  reading.copied += made.zeros;
   return {};
 }
 
@@ -320,33 +340,36 @@ Result<void> Reader::read_small_floats() {
   }
   // Rows that end within a block are filled up.
   const std::int64_t whole = nvfp4 ? (out.cols + 63) / 64 * 64 : out.cols;
-  std::vector<std::byte> codes, scales;
-  auto code_bytes = packed->data, scale_bytes = scale->data;
-  if (whole != out.cols) {
-    const auto fill = [&](std::span<const std::byte> in, std::int64_t from, std::int64_t to) {
-      std::vector<std::byte> wide(std::size_t(out.rows * to));
-      for (std::int64_t row = 0; row < out.rows; ++row)
-        std::copy_n(in.begin() + row * from, from, wide.begin() + row * to);
-      return wide;
-    };
-    codes = fill(packed->data, out.cols / 2, whole / 2);
-    scales = fill(scale->data, out.cols / group, whole / group);
-    code_bytes = codes;
-    scale_bytes = scales;
-  }
-  auto blocks = nvfp4 ? nvfp4_blocks(code_bytes, scale_bytes, out.rows, whole)
-                      : mxfp4_blocks(code_bytes, scale_bytes, out.rows, whole);
-  if (!blocks)
-    return bad("one of its scales is not a number");
   const bool plain = factor == 1 && whole == out.cols;
   TRY_ASSIGN(out.scheme, parse_scheme(!nvfp4 ? "mxfp4" : plain ? "nvfp4" : "nvfp4-sf32"));
-  out.owned_codes = std::move(*blocks);
   if (out.scheme.id == "nvfp4-sf32") {
     out.owned_scales.resize(sizeof factor);
     std::memcpy(out.owned_scales.data(), &factor, sizeof factor);
   }
   out.own();
-  reading.blocks += out.owned_codes.size();
+  made.codes = out.scheme.family->bytes(out.scheme, out.rows, out.cols).codes;
+  make_codes = [module = module, packed = *packed, scale = *scale, whole, group,
+                nvfp4](std::span<std::byte> blocks) -> Result<void> {
+    const std::int64_t rows = packed.shape[0], cols = packed.shape[1] * 2;
+    std::vector<std::byte> codes, scales;
+    auto code_bytes = packed.data, scale_bytes = scale.data;
+    if (whole != cols) {
+      const auto fill = [&](std::span<const std::byte> in, std::int64_t from, std::int64_t to) {
+        std::vector<std::byte> wide(std::size_t(rows * to));
+        for (std::int64_t row = 0; row < rows; ++row)
+          std::copy_n(in.begin() + row * from, from, wide.begin() + row * to);
+        return wide;
+      };
+      codes = fill(packed.data, cols / 2, whole / 2);
+      scales = fill(scale.data, cols / group, whole / group);
+      code_bytes = codes;
+      scale_bytes = scales;
+    }
+    if (!(nvfp4 ? nvfp4_blocks : mxfp4_blocks)(code_bytes, scale_bytes, rows, whole, blocks))
+      return bad_module(module, "one of its scales is not a number", scale.file->path().string());
+    return {};
+  };
+  reading.blocks += made.codes;
   return {};
 }
 
@@ -360,14 +383,31 @@ Result<void> Reader::read_mxfp8(const StoredTensor& weight) {
   out.rows = weight.shape[0];
   out.cols = weight.shape[1];
   out.scheme = float_scheme(FloatType::bf16);
-  out.owned_codes.resize(weight.data.size() * 2);
-  for (std::size_t i = 0; i < weight.data.size(); ++i)
-    store_float(
-        FloatType::bf16, out.owned_codes.data(), std::int64_t(i),
-        std::ldexp(f8_e4m3_to_f32(std::uint8_t(weight.data[i])), int(scale.data[i / 32]) - 127));
-  out.own();
+  made.codes = weight.data.size() * 2;
+  make_codes = [weight, scale](std::span<std::byte> values) -> Result<void> {
+    const std::int64_t cols = weight.shape[1];
+    parallel_for(weight.shape[0], 16, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = std::size_t(begin * cols); i < std::size_t(end * cols); ++i)
+        store_float(FloatType::bf16, values.data(), std::int64_t(i),
+                    std::ldexp(f8_e4m3_to_f32(std::uint8_t(weight.data[i])),
+                               int(scale.data[i / 32]) - 127));
+    });
+    return {};
+  };
   ++reading.widened;
   return {};
+}
+
+Result<void> Reader::defer_parts() {
+  if (!make_codes && !make_zeros)
+    return {};
+  return defer(out, made,
+               [codes = std::move(make_codes),
+                zeros = std::move(make_zeros)](const DeferredParts::Spans& spans) -> Result<void> {
+                 if (codes)
+                   TRY(codes(spans.codes));
+                 return zeros ? zeros(spans.zeros) : Result<void>();
+               });
 }
 
 Result<void> Reader::read() {
@@ -478,6 +518,7 @@ Result<void> read_compressed_weight(const std::string& name, const Parts& parts,
   TRY(read_activations(name, parts, settings, reading, module));
   Reader reader{name, parts, settings, reading, module.weight};
   TRY(reader.read());
+  TRY(reader.defer_parts());
   module.shape = matrix_shape(module.weight);
   return {};
 }

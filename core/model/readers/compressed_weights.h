@@ -27,12 +27,10 @@ std::optional<float> single_float(const StoredTensor& tensor);
 
 /// 4-bit floats [rows][cols / 2], the even column in the low nibble, with a scale per 16 (E4M3) or
 /// 32 (a power of two) columns: to blocks of nvfp4 and mxfp4. Codes and scales are kept; where a
-/// scale is negative, its sign goes to the codes. Null: a scale is no number.
-std::optional<std::vector<std::byte>> nvfp4_blocks(std::span<const std::byte> codes,
-                                                   std::span<const std::byte> scales,
-                                                   std::int64_t rows, std::int64_t cols);
-std::optional<std::vector<std::byte>> mxfp4_blocks(std::span<const std::byte> codes,
-                                                   std::span<const std::byte> scales,
-                                                   std::int64_t rows, std::int64_t cols);
+/// scale is negative, its sign goes to the codes. False: a scale is no number.
+bool nvfp4_blocks(std::span<const std::byte> codes, std::span<const std::byte> scales,
+                  std::int64_t rows, std::int64_t cols, std::span<std::byte> out);
+bool mxfp4_blocks(std::span<const std::byte> codes, std::span<const std::byte> scales,
+                  std::int64_t rows, std::int64_t cols, std::span<std::byte> out);
 
 } // namespace bitlathe

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hugging Face folders with GPTQ weights, of either version, also with an order of columns: codes
-// stored as [in, out] are turned into rows in memory.
+// stored as [in, out] are turned into rows when they are used.
 #include "core/model/assemble.h"
 #include "core/model/readers/gptq_settings.h"
 #include "core/model/readers/packed_columns.h"
+#include "core/schemes/deferred.h"
 #include "kernels/base/parallel.h"
 #include "kernels/compute/compute.h"
 
@@ -127,13 +128,13 @@ std::uint32_t code_at(const std::byte* row, std::int64_t index, int bits) {
 }
 
 /// Puts the codes of every row into the order of the groups.
-void reorder(QTensor& weight, int bits) {
-  const auto& order = *weight.column_order;
-  const auto stride = int_row_bytes(weight.cols, bits);
-  parallel_for(weight.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+void reorder(std::span<std::byte> rows_of_codes, const std::vector<std::int32_t>& order, int bits) {
+  const auto stride = int_row_bytes(std::int64_t(order.size()), bits);
+  const auto rows = std::int64_t(rows_of_codes.size()) / stride;
+  parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end) {
     std::vector<std::byte> sorted(static_cast<std::size_t>(stride));
     for (std::int64_t row = begin; row < end; ++row) {
-      std::byte* codes = weight.owned_codes.data() + row * stride;
+      std::byte* codes = rows_of_codes.data() + row * stride;
       std::size_t at = 0;
       std::uint64_t held = 0;
       int held_bits = 0;
@@ -147,30 +148,36 @@ void reorder(QTensor& weight, int bits) {
   });
 }
 
-/// The zero points as they are meant, in rows; false when one is not the middle code.
-bool read_zeros(const StoredTensor& tensor, int bits, std::int64_t groups, const GptqConfig& config,
-                QTensor& out) {
-  const std::int64_t words = tensor.shape[1];
-  const std::uint32_t top = (1u << bits) - 1, middle = 1u << (bits - 1);
-  const bool by_word = config.minus_one && config.by_word && bits != 3;
+/// How zero points are stored.
+struct StoredZeros {
+  int bits = 4;
+  bool minus_one = false, by_word = false;
+};
+
+/// Calls `visit(row, group, zero)` with the zero points as they are meant; false as soon as it
+/// says so.
+template <class Visit>
+bool each_zero(const StoredTensor& tensor, std::int64_t rows, const StoredZeros& form,
+               const Visit& visit) {
+  const int bits = form.bits;
+  const std::int64_t groups = tensor.shape[0], words = tensor.shape[1];
+  const std::uint32_t top = (1u << bits) - 1;
+  const bool by_word = form.minus_one && form.by_word && bits != 3;
   const std::uint32_t ones = bits == 2 ? 0x55555555u : bits == 4 ? 0x11111111u : 0x01010101u;
-  out.owned_zeros.resize(std::size_t(out.rows * groups));
   std::vector<std::uint32_t> row(static_cast<std::size_t>(words));
-  bool symmetric = true;
   for (std::int64_t g = 0; g < groups; ++g) {
     std::memcpy(row.data(), tensor.data.data() + g * words * 4, std::size_t(words) * 4);
     if (by_word)
       for (auto& word : row)
         word += ones;
     const auto* bytes = reinterpret_cast<const std::byte*>(row.data());
-    for (std::int64_t r = 0; r < out.rows; ++r) {
+    for (std::int64_t r = 0; r < rows; ++r) {
       const auto stored = code_at(bytes, r, bits);
-      const auto zero = config.minus_one && !by_word ? (stored + 1) & top : stored;
-      symmetric = symmetric && zero == middle;
-      out.owned_zeros[std::size_t(r * groups + g)] = std::byte(zero);
+      if (!visit(r, g, form.minus_one && !by_word ? (stored + 1) & top : stored))
+        return false;
     }
   }
-  return symmetric;
+  return true;
 }
 
 Result<void> read_module(const std::string& name, const Parts& parts, Reading& reading,
@@ -201,26 +208,39 @@ Result<void> read_module(const std::string& name, const Parts& parts, Reading& r
   TRY(expect_shape(name, "scales", *scales, groups, out.rows, why));
   TRY(expect_shape(name, "qzeros", *zeros, groups, (out.rows * bits + 31) / 32, why));
 
-  out.owned_codes.resize(codes->data.size());
-  turn_words(codes->data, codes->shape[0], out.rows, out.owned_codes);
-  reading.turned += out.owned_codes.size();
   TRY_ASSIGN(out.column_order, read_order(name, parts, out, group, groups, reading));
-  if (out.column_order)
-    reorder(out, bits);
-  TRY(read_scales(name, *scales, out));
-  const bool middle = read_zeros(*zeros, bits, groups, reading.config, out);
-  const bool symmetric = settings->symmetric && middle;
-  if (settings->symmetric && !middle)
+  TRY_ASSIGN(
+      const FloatType type,
+      float_type_of(*scales, name, scales->file ? scales->file->path().string() : reading.where));
+  const StoredZeros form{bits, reading.config.minus_one, reading.config.by_word};
+  const bool symmetric =
+      settings->symmetric &&
+      each_zero(*zeros, out.rows, form, [&](std::int64_t, std::int64_t, std::uint32_t zero) {
+        return zero == 1u << (bits - 1);
+      });
+  if (settings->symmetric && !symmetric)
     reading.not_symmetric.push_back(name);
-  if (symmetric)
-    out.owned_zeros.clear();
-  out.own();
 
   std::string id = "int" + std::to_string(bits);
   id += settings->group > 0 ? "-g" + std::to_string(settings->group) : "-channel";
   id += symmetric ? "-sym" : "-asym";
   id += scales->dtype == "BF16" ? "-sbf16" : scales->dtype == "F32" ? "-sf32" : "";
   TRY_ASSIGN(out.scheme, parse_scheme(id));
+  TRY(defer(out, out.scheme.family->bytes(out.scheme, out.rows, out.cols),
+            [name, type, form, order = out.column_order, codes = *codes, scales = *scales,
+             zeros = *zeros](const DeferredParts::Spans& parts) {
+              turn_words(codes.data, codes.shape[0], codes.shape[1], parts.codes);
+              if (order)
+                reorder(parts.codes, *order, form.bits);
+              if (!parts.zeros.empty())
+                each_zero(zeros, codes.shape[1], form,
+                          [&](std::int64_t row, std::int64_t g, std::uint32_t zero) {
+                            parts.zeros[std::size_t(row * zeros.shape[0] + g)] = std::byte(zero);
+                            return true;
+                          });
+              return turn_scales(name, scales, type, parts.scales);
+            }));
+  reading.turned += out.codes.size();
   module.shape = matrix_shape(out);
   return {};
 }
@@ -252,8 +272,9 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   assemble(*checkpoint, std::move(found), file.tensors, where);
   auto& notes = checkpoint->notes;
   if (reading.turned > 0)
-    notes.push_back("The codes are stored as [in, out]; " + std::to_string(reading.turned) +
-                    " bytes of them were brought into rows in memory, not mapped");
+    notes.push_back("The codes (" + std::to_string(reading.turned) +
+                    " bytes) are stored as [in, out] and are brought into rows one module at a "
+                    "time, when it is used");
   if (!reading.not_symmetric.empty())
     notes.push_back("The settings say symmetric, but the zero points say otherwise and are used; "
                     "vLLM ignores them and would decode wrongly: " +

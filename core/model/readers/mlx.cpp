@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hugging Face folders that MLX quantized: dense codes in U32 words, a scale and an offset
 // ("biases") per group, with settings per module. Everything stays mapped. Where every offset is a
-// whole number of steps, the weight is the integer scheme that it then equals.
+// whole number of steps, the weight is the integer scheme that it then equals, with zero points
+// that are made when they are used.
 #include "core/model/assemble.h"
 #include "core/model/readers/compressed_weights.h"
 #include "core/model/readers/quantized_folder.h"
+#include "core/schemes/deferred.h"
+#include "kernels/base/parallel.h"
 #include "kernels/compute/compute.h"
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -75,29 +79,41 @@ struct Reading {
   std::uint64_t widened = 0, blocks = 0;
 };
 
-/// The zero points when every offset is exactly -zero * scale; empty as soon as one is not.
-std::vector<std::byte> whole_offsets(const QTensor& weight) {
-  const auto type = weight.scheme.float_type;
-  const auto count = std::int64_t(weight.scales.size() / float_size(type));
-  const double top = double((1 << int(weight.scheme.bits)) - 1);
-  std::vector<std::byte> out;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const double scale = double(load_float(type, weight.scales.data(), i));
-    const double offset = double(load_float(type, weight.zeros.data(), i));
-    const double zero = std::nearbyint(-offset / scale);
-    if (!(scale > 0) || !(zero >= 0 && zero <= top) || -zero * scale != offset)
-      return {};
-    out.push_back(std::byte(int(zero)));
-  }
-  return out;
+/// A float tensor of a scale or an offset per group.
+struct PerGroup {
+  StoredTensor tensor;
+  FloatType type = FloatType::f16;
+  std::int64_t count() const { return std::int64_t(tensor.data.size() / float_size(type)); }
+  float at(std::int64_t i) const { return load_float(type, tensor.data.data(), i); }
+};
+
+/// The zero point of an offset that is exactly -zero * scale; else -1.
+int zero_of(float scale, float offset, std::int64_t bits) {
+  const double zero = std::nearbyint(-double(offset) / double(scale));
+  const bool whole = scale > 0 && zero >= 0 && zero <= double((1 << bits) - 1) &&
+                     -zero * double(scale) == double(offset);
+  return whole ? int(zero) : -1;
 }
 
-std::vector<std::byte> as_f32(const StoredTensor& tensor, FloatType type) {
-  const auto count = std::int64_t(tensor.data.size() / float_size(type));
-  std::vector<std::byte> out(std::size_t(count) * sizeof(float));
-  for (std::int64_t i = 0; i < count; ++i)
-    store_float(FloatType::f32, out.data(), i, load_float(type, tensor.data.data(), i));
-  return out;
+/// What the offsets of a weight are.
+enum class Offsets { any, whole, middle };
+Offsets offsets_of(const PerGroup& scales, const PerGroup& offsets, std::int64_t bits) {
+  std::atomic<bool> whole{true}, middle{true};
+  parallel_for(scales.count(), 1 << 14, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end && whole; ++i) {
+      const int zero = zero_of(scales.at(i), offsets.at(i), bits);
+      if (zero < 0)
+        whole = false;
+      if (zero != 1 << (bits - 1))
+        middle = false;
+    }
+  });
+  return !whole ? Offsets::any : middle ? Offsets::middle : Offsets::whole;
+}
+
+void widen(const PerGroup& from, std::span<std::byte> out) {
+  for (std::int64_t i = 0; i < from.count(); ++i)
+    store_float(FloatType::f32, out.data(), i, from.at(i));
 }
 
 /// Modes mxfp4 and nvfp4: the 4-bit floats of GGUF's blocks in another order.
@@ -113,14 +129,16 @@ Result<void> read_blocks(const std::string& name, const Settings& settings,
                  name + ": rows of " + std::to_string(out.cols) +
                      " values do not divide into the blocks of 64 that nvfp4 is held in here",
                  reading.where};
-  auto blocks = nvfp4 ? nvfp4_blocks(words.data, scale.data, out.rows, out.cols)
-                      : mxfp4_blocks(words.data, scale.data, out.rows, out.cols);
-  if (!blocks)
-    return bad_module(name, "one of its scales is not a number", reading.where);
   TRY_ASSIGN(out.scheme, parse_scheme(settings.mode));
-  out.owned_codes = std::move(*blocks);
-  out.own();
-  reading.blocks += out.owned_codes.size();
+  TRY(defer(
+      out, out.scheme.family->bytes(out.scheme, out.rows, out.cols),
+      [name, words, scale, nvfp4, rows = out.rows,
+       cols = out.cols](const DeferredParts::Spans& parts) -> Result<void> {
+        if (!(nvfp4 ? nvfp4_blocks : mxfp4_blocks)(words.data, scale.data, rows, cols, parts.codes))
+          return bad_module(name, "one of its scales is not a number", scale.file->path().string());
+        return {};
+      }));
+  reading.blocks += out.codes.size();
   return {};
 }
 
@@ -136,13 +154,13 @@ Result<void> read_quantized(const std::string& name, const Parts& parts, Reading
     }
   }
   const auto weight = parts.find("weight"), scales = parts.find("scales"),
-             offsets = parts.find("biases");
+             biases = parts.find("biases");
   if (weight == parts.end() || weight->second->dtype != "U32")
     return bad_module(name, "it has scales, but no weight of U32 words", where);
   if (scales == parts.end())
     return bad_module(name, "its weight is packed into U32 words, but scales is missing", where);
   const bool affine = settings.mode == "affine";
-  if (affine && offsets == parts.end())
+  if (affine && biases == parts.end())
     return bad_module(name, "its biases, the offsets of its groups, are missing", where);
   const auto &words = *weight->second, &scale = *scales->second;
   if (words.shape.size() < 2 || words.data.empty())
@@ -167,36 +185,51 @@ Result<void> read_quantized(const std::string& name, const Parts& parts, Reading
   module.shape.back() = out.cols;
   if (!affine)
     return read_blocks(name, settings, words, scale, reading, out);
-  const auto& offset = *offsets->second;
+  const auto& offset = *biases->second;
   if (offset.shape != scale.shape)
     return bad_module(name, "its biases do not have the shape of its scales", where);
   TRY_ASSIGN(FloatType type, float_type_of(scale, name, where));
   TRY_ASSIGN(const FloatType offset_type, float_type_of(offset, name, where));
   out.codes = words.data;
-  out.scales = scale.data;
-  out.zeros = offset.data;
-  if (type != offset_type) {
-    out.owned_scales = as_f32(scale, type);
-    out.owned_zeros = as_f32(offset, offset_type);
-    out.scales = out.owned_scales;
-    out.zeros = out.owned_zeros;
-    reading.widened += out.owned_scales.size() + out.owned_zeros.size();
+  const PerGroup of_scales{scale, type}, of_offsets{offset, offset_type};
+  const bool widened = type != offset_type;
+  if (widened)
     type = FloatType::f32;
-  }
   const std::string tail = type == FloatType::bf16  ? "-sbf16"
                            : type == FloatType::f32 ? "-sf32"
                                                     : "";
   const auto bits = std::to_string(settings.bits), group = "-g" + std::to_string(settings.group);
-  TRY_ASSIGN(out.scheme, parse_scheme("affine" + bits + group + tail));
-  if (auto zeros = whole_offsets(out); !zeros.empty()) {
-    const auto middle = std::byte(1 << (settings.bits - 1));
-    const bool symmetric =
-        std::all_of(zeros.begin(), zeros.end(), [&](std::byte zero) { return zero == middle; });
-    TRY_ASSIGN(out.scheme,
-               parse_scheme("int" + bits + group + (symmetric ? "-sym" : "-asym") + tail));
-    out.owned_zeros = symmetric ? std::vector<std::byte>() : std::move(zeros);
-    out.zeros = out.owned_zeros;
-  }
+  const Offsets offsets = offsets_of(of_scales, of_offsets, settings.bits);
+  TRY_ASSIGN(out.scheme,
+             parse_scheme(offsets == Offsets::any      ? "affine" + bits + group + tail
+                          : offsets == Offsets::middle ? "int" + bits + group + "-sym" + tail
+                                                       : "int" + bits + group + "-asym" + tail));
+  SchemeFamily::Bytes made;
+  const auto count = std::uint64_t(of_scales.count());
+  if (widened)
+    made.scales = count * sizeof(float);
+  else
+    out.scales = scale.data;
+  if (offsets == Offsets::whole)
+    made.zeros = count;
+  else if (offsets == Offsets::any && widened)
+    made.zeros = count * sizeof(float);
+  else if (offsets == Offsets::any)
+    out.zeros = offset.data;
+  reading.widened += widened ? made.scales + made.zeros : 0;
+  if (made.total() > 0)
+    TRY(defer(out, made,
+              [of_scales, of_offsets, offsets, bits = settings.bits,
+               count](const DeferredParts::Spans& spans) -> Result<void> {
+                if (!spans.scales.empty())
+                  widen(of_scales, spans.scales);
+                if (offsets == Offsets::any && !spans.zeros.empty())
+                  widen(of_offsets, spans.zeros);
+                for (std::uint64_t i = 0; offsets == Offsets::whole && i < count; ++i)
+                  spans.zeros[i] = std::byte(
+                      zero_of(of_scales.at(std::int64_t(i)), of_offsets.at(std::int64_t(i)), bits));
+                return {};
+              }));
   keep_alive(out, {&words, &scale, &offset});
   return {};
 }
@@ -226,9 +259,9 @@ Result<std::shared_ptr<Checkpoint>> open(const fs::path& path) {
   assemble(*checkpoint, std::move(found), file.tensors, where);
   if (reading.blocks > 0)
     checkpoint->notes.push_back("The 4-bit floats of MLX (" + std::to_string(reading.blocks) +
-                                " bytes) were put into blocks in memory; they are not mapped");
+                                " bytes) are put into blocks when they are used");
   if (reading.widened > 0)
-    checkpoint->notes.push_back("Scales and offsets of different types are held as f32 (" +
+    checkpoint->notes.push_back("Scales and offsets of different types are used as f32 (" +
                                 std::to_string(reading.widened) + " bytes)");
   return checkpoint;
 }

@@ -71,25 +71,23 @@ void turn_words(std::span<const std::byte> words, std::int64_t rows, std::int64_
   });
 }
 
-Result<void> read_scales(const std::string& module, const StoredTensor& scales, QTensor& out) {
-  const auto where = scales.file ? scales.file->path().string() : scales.name;
-  TRY_ASSIGN(const FloatType type, float_type_of(scales, module, where));
+Result<void> turn_scales(const std::string& module, const StoredTensor& scales, FloatType type,
+                         std::span<std::byte> out) {
   const auto size = std::int64_t(float_size(type));
-  const std::int64_t groups = scales.shape[0];
-  out.owned_scales.resize(scales.data.size());
+  const std::int64_t groups = scales.shape[0], rows = scales.shape[1];
   std::atomic<std::int64_t> broken{-1};
-  parallel_for(out.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(rows, 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t g = 0; g < groups; ++g)
       for (std::int64_t row = begin; row < end; ++row) {
-        const auto* from = scales.data.data() + (g * out.rows + row) * size;
-        std::memcpy(out.owned_scales.data() + (row * groups + g) * size, from, std::size_t(size));
+        const auto* from = scales.data.data() + (g * rows + row) * size;
+        std::memcpy(out.data() + (row * groups + g) * size, from, std::size_t(size));
         if (!std::isfinite(load_float(type, from, 0)))
           broken = row;
       }
   });
   if (broken >= 0)
-    return bad_module(module, "a scale of row " + std::to_string(broken) + " is no finite number",
-                      where);
+    return bad_part(module, "a scale of row " + std::to_string(broken) + " is no finite number",
+                    scales);
   return {};
 }
 

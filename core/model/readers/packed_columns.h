@@ -19,7 +19,8 @@ Result<void> expect_shape(const std::string& module, const char* part, const Sto
 /// Turns 32-bit words [rows][cols] into [cols][rows].
 void turn_words(std::span<const std::byte> words, std::int64_t rows, std::int64_t cols,
                 std::span<std::byte> out);
-/// Scales [groups][out] into rows of `out`, every one a finite number.
-Result<void> read_scales(const std::string& module, const StoredTensor& scales, QTensor& out);
+/// Scales [groups][out] into rows, every one a finite number.
+Result<void> turn_scales(const std::string& module, const StoredTensor& scales, FloatType type,
+                         std::span<std::byte> out);
 
 } // namespace bitlathe
