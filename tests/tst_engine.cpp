@@ -240,6 +240,78 @@ class TestEngine : public QObject {
     QVERIFY(worst_share({again}, widened({(*whole)[89]})) < 1e-5);
   }
 
+  /// Sequences of several lengths, stepped together, say what each says alone.
+  void sequences_step_together_data() {
+    QTest::addColumn<QString>("path");
+    QTest::addColumn<QString>("kv");
+    QTest::newRow("tiny") << ""
+                          << "";
+    QTest::newRow("demo") << "demo"
+                          << "";
+    QTest::newRow("demo, int8 keys and values") << "demo"
+                                                << "int8";
+  }
+  void sequences_step_together() {
+    QFETCH(QString, path);
+    QFETCH(QString, kv);
+    EngineOptions options;
+    if (!kv.isEmpty())
+      options.kv = *parse_kv(kv.toStdString());
+    const auto checkpoint = path.isEmpty() ? test::tiny_checkpoint() : open(test::demo_model());
+    const auto engine = engine_of(checkpoint, options);
+    const auto vocab = std::int32_t(engine->spec().vocab);
+    constexpr std::size_t steps = 9;
+    const std::vector<std::size_t> lengths{1, 40, 3, 17, 64};
+    std::vector<Ids> texts;
+    std::vector<Rows> alone;
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      texts.push_back(some_ids(lengths[i] + steps, vocab, std::uint32_t(i)));
+      auto rows = run(*engine, texts.back(), 1);
+      QVERIFY(rows.ok());
+      alone.push_back(std::move(*rows));
+    }
+    std::vector<std::unique_ptr<Sequence>> owned;
+    std::vector<Sequence*> sequences;
+    const auto ignore = [](std::int64_t, std::span<const float>) { return Result<void>(); };
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      owned.push_back(std::move(*engine->new_sequence(std::int64_t(texts[i].size()))));
+      sequences.push_back(owned.back().get());
+      QVERIFY(engine
+                  ->forward(*sequences[i], std::span(texts[i]).first(lengths[i]),
+                            std::int64_t(lengths[i]), ignore)
+                  .ok());
+    }
+    double worst = 0;
+    for (std::size_t step = 0; step < steps; ++step) {
+      Ids ids;
+      for (std::size_t i = 0; i < lengths.size(); ++i)
+        ids.push_back(texts[i][lengths[i] + step]);
+      std::vector<std::int64_t> order;
+      const auto keep = [&](std::int64_t index, std::span<const float> logits) -> Result<void> {
+        const auto i = std::size_t(index);
+        order.push_back(index);
+        worst = std::max(worst, worst_share({Rows::value_type(logits.begin(), logits.end())},
+                                            widened({alone[i][lengths[i] + step]})));
+        return {};
+      };
+      QVERIFY(engine->step(sequences, ids, keep).ok());
+      QCOMPARE(order, (std::vector<std::int64_t>{0, 1, 2, 3, 4}));
+    }
+    for (std::size_t i = 0; i < lengths.size(); ++i)
+      QCOMPARE(std::size_t(sequences[i]->length()), texts[i].size());
+    qInfo("%.1e of the largest logit", worst);
+    QVERIFY(worst < (kv.isEmpty() ? 1e-5 : 5e-3));
+    // What cannot be is refused before anything is run.
+    const Ids two{1, 2};
+    Sequence* same[] = {sequences[0], sequences[0]};
+    QVERIFY(!engine->step(same, two, ignore).ok());
+    QVERIFY(!engine->step(sequences, two, ignore).ok());
+    const Ids outside{vocab};
+    QVERIFY(!engine->step(std::span(sequences).first(1), outside, ignore).ok());
+    QVERIFY(engine->step({}, {}, ignore).ok());
+    QCOMPARE(std::size_t(sequences[0]->length()), texts[0].size());
+  }
+
   void only_wanted_positions_are_given() {
     const auto engine = engine_of(test::tiny_checkpoint());
     const Ids ids = some_ids(20, 50);

@@ -173,33 +173,44 @@ Result<void> BlockForward::project(const DecoderLayer& layer, std::int64_t n, st
   return {};
 }
 
-/// What attention adds, in y_, for the tokens from `from` on.
-Result<void> BlockForward::attend(const DecoderLayer& layer, KvCache& cache, std::int64_t first,
-                                  std::int64_t total, std::int64_t n, std::int64_t from,
-                                  const Feedback* feedback) {
+/// What attention adds, in y_, for the tokens from `from` on (0 with several segments).
+Result<void> BlockForward::attend(const DecoderLayer& layer, std::span<const Segment> segments,
+                                  std::int64_t n, std::int64_t from, const Feedback* feedback) {
   const std::int64_t m = n - from, dim = spec_.head_dim;
+  const std::int64_t q_row = spec_.heads * dim, kv_row = spec_.kv_heads * dim;
   TRY(project(layer, n, from, feedback));
   const auto norm_heads = [&](const Norm& norm, std::vector<float>& x) {
     if (norm) // of each head, or of all together
       normalize(norm, x.data(), std::int64_t(x.size() / norm.weight.size()), x.data());
   };
   norm_heads(layer.k_norm, k_);
+  if (m > 0)
+    norm_heads(layer.q_norm, q_);
   Rotation& rotation = layer.window > 0 ? local_rotation_ : rotation_;
-  if (rotation.turns())
-    rotation.at(total).apply(k_.data(), first, n, spec_.kv_heads, dim);
-  cache.store(first, n, k_.data(), v_.data());
+  std::int64_t row = 0;
+  for (const Segment& s : segments) {
+    float* k = k_.data() + row * kv_row;
+    if (rotation.turns())
+      rotation.at(s.total).apply(k, s.first, s.tokens, spec_.kv_heads, dim);
+    s.cache->store(s.first, s.tokens, k, v_.data() + row * kv_row);
+    if (rotation.turns() && from < s.tokens)
+      rotation.at(s.total).apply(q_.data() + row * q_row, s.first + from, s.tokens - from,
+                                 spec_.heads, dim);
+    row += s.tokens;
+  }
   if (m == 0)
     return {};
-  norm_heads(layer.q_norm, q_);
-  if (rotation.turns())
-    rotation.at(total).apply(q_.data(), first + from, m, spec_.heads, dim);
   mixed_.resize(q_.size());
   if (feedback && feedback->stopped())
     return cancelled_error();
   const float scale =
       spec_.attention_scale > 0 ? spec_.attention_scale : 1.0f / std::sqrt(float(dim));
-  attention(q_.data(), first + from, m, spec_.heads, cache, scale, mixed_.data(), layer.window,
-            spec_.attention_softcap);
+  row = 0;
+  for (const Segment& s : segments) {
+    attention(q_.data() + row * q_row, s.first + from, s.tokens - from, spec_.heads, *s.cache,
+              scale, mixed_.data() + row * q_row, layer.window, spec_.attention_softcap);
+    row += s.tokens;
+  }
   TRY(product(layer.o, mixed_.data(), m, y_, feedback));
   if (layer.post_attention_norm)
     normalize(layer.post_attention_norm, y_.data(), m, y_.data());
@@ -235,10 +246,25 @@ Result<void> BlockForward::feed(const DecoderLayer& layer, const float* h, std::
 Result<void> BlockForward::run(const DecoderLayer& layer, KvCache& cache, std::int64_t first,
                                std::int64_t total, float* x, std::int64_t n, std::int64_t from,
                                const Feedback* feedback) {
+  const Segment one{&cache, first, total, n};
+  return run(layer, std::span(&one, 1), x, n, from, feedback);
+}
+
+Result<void> BlockForward::run(const DecoderLayer& layer, std::span<const Segment> segments,
+                               float* x, const Feedback* feedback) {
+  std::int64_t n = 0;
+  for (const Segment& segment : segments)
+    n += segment.tokens;
+  return run(layer, segments, x, n, 0, feedback);
+}
+
+Result<void> BlockForward::run(const DecoderLayer& layer, std::span<const Segment> segments,
+                               float* x, std::int64_t n, std::int64_t from,
+                               const Feedback* feedback) {
   const std::int64_t hidden = spec_.hidden, m = n - from;
   h_.resize(std::size_t(n * hidden));
   normalize(layer.attention_norm, x, n, h_.data());
-  TRY(attend(layer, cache, first, total, n, from, feedback));
+  TRY(attend(layer, segments, n, from, feedback));
   if (m == 0)
     return {};
   x += from * hidden;

@@ -14,8 +14,15 @@ bool knows_activation(std::string_view id);
 /// Error "unsupported" or "bad-file" with the reason why a checkpoint cannot be run.
 Result<void> check_runnable(const Checkpoint& checkpoint);
 
+/// Tokens of one sequence among those that are run together: `tokens` of them that stand at
+/// `first` of a sequence of `total`, with its keys and values.
+struct Segment {
+  KvCache* cache;
+  std::int64_t first, total, tokens;
+};
+
 /// Buffers and rotations for running blocks one after the other. x is the residual stream
-/// [tokens][hidden] of one sequence.
+/// [tokens][hidden] of one sequence, or of several one behind the other.
 class BlockForward {
  public:
   BlockForward(const ModelSpec& spec, Compute& compute, ActivationTap tap);
@@ -36,6 +43,9 @@ class BlockForward {
   Result<void> run(const DecoderLayer& layer, KvCache& cache, std::int64_t first,
                    std::int64_t total, float* x, std::int64_t n, std::int64_t from,
                    const Feedback* feedback);
+  /// The same on tokens of several sequences: products are of all of them together.
+  Result<void> run(const DecoderLayer& layer, std::span<const Segment> segments, float* x,
+                   const Feedback* feedback);
   void normalize(const Norm& norm, const float* x, std::int64_t tokens, float* out) const;
   /// y = x W^T + bias.
   Result<void> product(const Linear& w, const float* x, std::int64_t n, std::vector<float>& y,
@@ -49,9 +59,10 @@ class BlockForward {
  private:
   Result<void> project(const DecoderLayer& layer, std::int64_t n, std::int64_t from,
                        const Feedback* feedback);
-  Result<void> attend(const DecoderLayer& layer, KvCache& cache, std::int64_t first,
-                      std::int64_t total, std::int64_t n, std::int64_t from,
-                      const Feedback* feedback);
+  Result<void> run(const DecoderLayer& layer, std::span<const Segment> segments, float* x,
+                   std::int64_t n, std::int64_t from, const Feedback* feedback);
+  Result<void> attend(const DecoderLayer& layer, std::span<const Segment> segments, std::int64_t n,
+                      std::int64_t from, const Feedback* feedback);
   Result<void> feed(const DecoderLayer& layer, const float* h, std::int64_t m,
                     std::vector<float>& out, const Feedback* feedback);
 

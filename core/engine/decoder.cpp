@@ -135,6 +135,43 @@ class Decoder final : public Engine {
                        const Feedback* feedback) override {
     auto& state = static_cast<DecoderSequence&>(sequence);
     const auto count = std::int64_t(ids.size());
+    TRY(prepare(state, ids, feedback));
+    total_ = state.length_ + count;
+    for (std::int64_t begin = 0; begin < count; begin += batch_) {
+      const std::int64_t n = std::min(batch_, count - begin);
+      const std::int64_t wanted = std::clamp<std::int64_t>(first_wanted - begin, 0, n);
+      TRY(run_blocks(state, ids.subspan(std::size_t(begin), std::size_t(n)), wanted, feedback));
+      state.length_ += n;
+      TRY(run_head(n, wanted, begin, sink, feedback));
+    }
+    return {};
+  }
+
+  Result<void> step(std::span<Sequence* const> sequences, std::span<const std::int32_t> ids,
+                    const LogitSink& sink, const Feedback* feedback) override {
+    if (sequences.size() != ids.size())
+      return Error{"bad-argument", "There must be one token for every sequence", {}};
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      for (std::size_t j = 0; j < i; ++j)
+        if (sequences[i] == sequences[j])
+          return Error{"bad-argument", "The same sequence is asked for two tokens at once", {}};
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      TRY(prepare(static_cast<DecoderSequence&>(*sequences[i]), ids.subspan(i, 1), feedback));
+    const auto count = std::int64_t(ids.size());
+    for (std::int64_t begin = 0; begin < count; begin += batch_) {
+      const std::int64_t n = std::min(batch_, count - begin);
+      TRY(step_some(sequences.subspan(std::size_t(begin), std::size_t(n)),
+                    ids.subspan(std::size_t(begin), std::size_t(n)), feedback));
+      TRY(run_head(n, 0, begin, sink, feedback));
+    }
+    return {};
+  }
+
+ private:
+  /// Checks what is to be appended, and makes room for it.
+  Result<void> prepare(DecoderSequence& state, std::span<const std::int32_t> ids,
+                       const Feedback* feedback) {
+    const auto count = std::int64_t(ids.size());
     for (const std::int32_t id : ids)
       if (id < 0 || id >= spec_.vocab)
         return Error{"bad-argument",
@@ -158,17 +195,32 @@ class Decoder final : public Engine {
       TRY(run_again(state, feedback));
     if (!spec_.rope.long_factors.empty())
       state.ids_.insert(state.ids_.end(), ids.begin(), ids.end());
-    for (std::int64_t begin = 0; begin < count; begin += batch_) {
-      const std::int64_t n = std::min(batch_, count - begin);
-      const std::int64_t wanted = std::clamp<std::int64_t>(first_wanted - begin, 0, n);
-      TRY(run_blocks(state, ids.subspan(std::size_t(begin), std::size_t(n)), wanted, feedback));
-      state.length_ += n;
-      TRY(run_head(n, wanted, begin, sink, feedback));
-    }
     return {};
   }
 
- private:
+  /// Leaves the residual stream of one token of each sequence in x_.
+  Result<void> step_some(std::span<Sequence* const> sequences, std::span<const std::int32_t> ids,
+                         const Feedback* feedback) {
+    x_.resize(ids.size() * std::size_t(spec_.hidden));
+    h_.resize(x_.size());
+    std::vector<Segment> segments;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const auto& state = static_cast<const DecoderSequence&>(*sequences[i]);
+      segments.push_back({nullptr, state.length_, state.length_ + 1, 1});
+      block_.embed(weights_.embedding, weights_.positions, ids.subspan(i, 1), state.length_,
+                   x_.data() + std::int64_t(i) * spec_.hidden);
+    }
+    for (std::int64_t layer = 0; layer < spec_.layers; ++layer) {
+      for (std::size_t i = 0; i < ids.size(); ++i)
+        segments[i].cache =
+            &static_cast<DecoderSequence&>(*sequences[i]).layers_[std::size_t(layer)];
+      TRY(block_.run(weights_.layers[std::size_t(layer)], segments, x_.data(), feedback));
+    }
+    for (Sequence* sequence : sequences)
+      ++static_cast<DecoderSequence&>(*sequence).length_;
+    return {};
+  }
+
   /// Stores the keys and values of the whole sequence once more.
   Result<void> run_again(DecoderSequence& state, const Feedback* feedback) {
     const std::int64_t length = state.length_;
@@ -236,6 +288,17 @@ class Decoder final : public Engine {
 };
 
 } // namespace
+
+Result<void> Engine::step(std::span<Sequence* const> sequences, std::span<const std::int32_t> ids,
+                          const LogitSink& sink, const Feedback* feedback) {
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const auto told = [&](std::int64_t, std::span<const float> logits) {
+      return sink(std::int64_t(i), logits);
+    };
+    TRY(forward(*sequences[i], ids.subspan(i, 1), 0, told, feedback));
+  }
+  return {};
+}
 
 Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Checkpoint> checkpoint,
                                                Compute& compute, const EngineOptions& options) {

@@ -72,6 +72,11 @@ class Engine {
   virtual Result<void> forward(Sequence& sequence, std::span<const std::int32_t> ids,
                                std::int64_t first_wanted, const LogitSink& sink,
                                const Feedback* feedback = nullptr) = 0;
+  /// One more token for each of several different sequences, together: weights are read once for
+  /// all of them. `sink` gets the index of every sequence, in order, with the logits after its
+  /// token.
+  virtual Result<void> step(std::span<Sequence* const> sequences, std::span<const std::int32_t> ids,
+                            const LogitSink& sink, const Feedback* feedback = nullptr);
 };
 
 struct SamplingOptions {
