@@ -57,13 +57,14 @@ Result<void> check_sampling(const SamplingOptions& options) {
 Generator::Generator(Engine& engine, GenerateOptions options)
     : engine_(&engine), options_(std::move(options)), sampler_(options_.sampling) {}
 
-Result<Generator> Generator::create(Engine& engine, GenerateOptions options) {
+Result<Generator> Generator::create(Engine& engine, GenerateOptions options, int alternatives) {
   TRY(check_sampling(options.sampling));
   if (options.prompt.empty())
     return Error{"bad-argument", "The prompt has no tokens", {}};
   if (options.max_new < 0)
     return Error{"bad-argument", "The number of new tokens must not be negative", {}};
   Generator out(engine, std::move(options));
+  out.alternatives_ = out.options_.logprobs > 0 ? out.options_.logprobs : alternatives;
   const auto prompt_size = std::int64_t(out.options_.prompt.size());
   const std::int64_t trained = engine.spec().context;
   // Generation ends where the model's training does, unless the prompt itself goes beyond.
@@ -92,7 +93,7 @@ GenerateStep Generator::note_step(std::int32_t id, bool prompt) const {
   step.id = id;
   step.prompt = prompt;
   step.logprob = logprob_[std::size_t(id)];
-  step.top = likeliest(logprob_, options_.logprobs);
+  step.top = likeliest(logprob_, alternatives_);
   return step;
 }
 

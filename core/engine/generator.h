@@ -9,8 +9,10 @@ namespace bitlathe {
 
 class Generator {
  public:
-  /// Errors: what generate() says of its options. Keeps `engine`, which must outlive it.
-  static Result<Generator> create(Engine& engine, GenerateOptions options);
+  /// Errors: what generate() says of its options. Keeps `engine`, which must outlive it. on_token
+  /// gets the `alternatives` likeliest tokens where options.logprobs asks for none: that leaves out
+  /// the logits of the prompt, which are most of the work of a long one.
+  static Result<Generator> create(Engine& engine, GenerateOptions options, int alternatives = 0);
 
   /// Runs the prompt; once, before the first step.
   Result<void> read_prompt(Feedback& feedback);
@@ -27,7 +29,7 @@ class Generator {
   Generator(Engine& engine, GenerateOptions options);
   Result<void> check_finite(std::span<const float> logits, std::int64_t position) const;
   Result<void> write_token(Feedback& feedback);
-  GenerateStep note_step(std::int32_t id, bool prompt) const;
+  GenerateStep note_step(std::int32_t id, bool prompt) const; ///< from logprob_
   bool ends_text(std::int32_t id) const;
 
   Engine* engine_;
@@ -35,6 +37,7 @@ class Generator {
   GenerateResult result_;
   std::unique_ptr<Sequence> sequence_;
   Sampler sampler_;
+  int alternatives_ = 0;
   std::int64_t limit_ = 0;      ///< length at which the context is full
   std::vector<float> last_;     ///< logits of the next token
   std::vector<double> logprob_; ///< scratch

@@ -95,8 +95,7 @@ Result<std::vector<DivergenceAlong>> divergence_along(Engine& reference,
         out[k].kl.clear();
         out[k].logprobs.clear();
       };
-      if (auto fine =
-              last_logits(*walker.engine, *walker.sequence, piece, count, own, feedback);
+      if (auto fine = last_logits(*walker.engine, *walker.sequence, piece, count, own, feedback);
           !fine) {
         if (fine.error().cancelled())
           return fine.error();

@@ -15,8 +15,8 @@ struct DivergenceAlong {
 };
 
 /// One entry per candidate. `ids` follow `prompt`, which must not be empty; all logits are f32 and
-/// whole, and neither model's are kept longer than a piece of the text. What one candidate cannot do
-/// stays with it; the error is the reference's, or "cancelled".
+/// whole, and neither model's are kept longer than a piece of the text. What one candidate cannot
+/// do stays with it; the error is the reference's, or "cancelled".
 Result<std::vector<DivergenceAlong>> divergence_along(Engine& reference,
                                                       std::span<Engine* const> candidates,
                                                       std::span<const std::int32_t> prompt,

@@ -54,12 +54,12 @@ std::string text_of(const Json& object) {
     out = first_of_user(*it); // conversational sets name their messages so
   if (out.empty())
     out = string_of(object, {"prompt", "text", "question", "instruction"});
-  if (const auto it = object.find("input");
-      !out.empty() && !object.contains("prompt") && it != object.end() && it->is_string() &&
-      !it->get_ref<const std::string&>().empty())
+  if (const auto it = object.find("input"); !out.empty() && !object.contains("prompt") &&
+                                            it != object.end() && it->is_string() &&
+                                            !it->get_ref<const std::string&>().empty())
     out += "\n\n" + it->get<std::string>(); // an instruction with what it is about
-  if (const auto it = object.find("turns");
-      out.empty() && it != object.end() && it->is_array() && !it->empty() && it->front().is_string())
+  if (const auto it = object.find("turns"); out.empty() && it != object.end() && it->is_array() &&
+                                            !it->empty() && it->front().is_string())
     out = it->front().get<std::string>();
   for (const char* key : {"messages", "conversations"})
     if (const auto it = object.find(key); out.empty() && it != object.end() && it->is_array())

@@ -3,7 +3,9 @@
 #pragma once
 
 #include "core/base/json.h"
+#include "core/judge/divergence.h"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,13 @@ struct TranscriptSampling {
   std::int64_t top_k = 0, max_new = 64;
   std::uint64_t seed = 0;
   bool operator==(const TranscriptSampling&) const = default;
+};
+
+/// One of the likeliest tokens at a place.
+struct TranscriptTop {
+  std::int32_t id = 0;
+  double logprob = 0;
+  bool operator==(const TranscriptTop&) const = default;
 };
 
 /// One model's continuation.
@@ -28,6 +37,18 @@ struct TranscriptSide {
   std::int64_t prompt_tokens = 0;
   double prompt_seconds = 0, seconds = 0;
   std::uint64_t peak_bytes = 0; ///< loaded weights and KV cache; 0: not known
+  std::uint64_t kv_bytes = 0;   ///< of them, keys and values at the end
+  std::string rendered;         ///< in a conversation: the prompt as the model's template makes it
+  std::map<std::int32_t, std::string> pieces;  ///< bytes that tokens add; of all named here
+  std::vector<std::vector<TranscriptTop>> top; ///< per token, likeliest first; or empty
+  /// Fed with the reference's text instead of its own, per token of the reference: KL(reference ||
+  /// this one) and the log-probability of the reference's token. Empty for the reference itself.
+  std::vector<double> kl, forced_logprobs;
+  std::string kl_problem; ///< why they are missing
+
+  bool complete() const; ///< ended by itself or at a limit
+  bool failed() const { return !problem.empty(); }
+  Pieces token_pieces() const; ///< of ids
 };
 
 struct Transcript {
@@ -36,6 +57,9 @@ struct Transcript {
   std::string system;            ///< of the conversation
   TranscriptSampling sampling;
   std::vector<TranscriptSide> sides; ///< reference first
+  std::string set;                   ///< of the prompt; empty for a typed one
+
+  bool complete() const; ///< every side is, or cannot be
 };
 
 OrderedJson transcripts_to_json(const std::vector<Transcript>& transcripts);
