@@ -67,20 +67,13 @@ class DecoderSequence final : public Sequence {
   std::int64_t allocated_ = 0;
 };
 
-/// Tokens run together. More than this gains nothing; fewer where a single product would keep a
-/// cancel waiting.
-std::int64_t batch_size(const DecoderWeights& weights) {
-  constexpr std::int64_t most = 512, fewest = 64, operations = 4'000'000'000;
-  return std::clamp(operations / (2 * std::max<std::int64_t>(weights.largest, 1)), fewest, most);
-}
-
 class Decoder final : public Engine {
  public:
   Decoder(std::shared_ptr<const Checkpoint> checkpoint, Compute& compute, DecoderWeights weights,
           KvScheme kv, ActivationTap tap)
       : checkpoint_(std::move(checkpoint)), weights_(std::move(weights)), kv_(std::move(kv)),
         spec_(*checkpoint_->spec), block_(spec_, compute, std::move(tap)),
-        batch_(batch_size(weights_)) {
+        batch_(batch_size(weights_.largest)) {
     for (std::int64_t i = 0; i < spec_.layers; ++i)
       kv_counts_.push_back(std::make_shared<KvCounts>());
   }

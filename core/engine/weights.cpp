@@ -302,4 +302,9 @@ Result<DecoderWeights> load_decoder_layers(const Checkpoint& checkpoint, Compute
   return Loader(checkpoint, compute, options).load_layers(first, count);
 }
 
+std::int64_t batch_size(std::int64_t largest) {
+  constexpr std::int64_t most = 512, fewest = 64, operations = 4'000'000'000;
+  return std::clamp(operations / (2 * std::max<std::int64_t>(largest, 1)), fewest, most);
+}
+
 } // namespace bitlathe

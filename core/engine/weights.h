@@ -55,7 +55,8 @@ struct DecoderWeights {
 /// that cannot be run.
 Result<DecoderWeights> load_decoder_weights(const Checkpoint& checkpoint, Compute& compute,
                                             const EngineOptions& options);
-/// Only the head, ready for its product, with the embedding.
+/// Only what stands outside of blocks: embedding, positions, final norm, and the head ready for its
+/// product.
 Result<DecoderWeights> load_decoder_head(const Checkpoint& checkpoint, Compute& compute,
                                          const EngineOptions& options);
 /// Only the layers first .. first + count - 1, at their index, with the embedding and the final
@@ -63,5 +64,9 @@ Result<DecoderWeights> load_decoder_head(const Checkpoint& checkpoint, Compute& 
 Result<DecoderWeights> load_decoder_layers(const Checkpoint& checkpoint, Compute& compute,
                                            const EngineOptions& options, std::int64_t first,
                                            std::int64_t count);
+
+/// Tokens run together, by the number of values of the largest matrix of a block. More than this
+/// gains nothing; fewer where a single product would keep a cancel waiting.
+std::int64_t batch_size(std::int64_t largest);
 
 } // namespace bitlathe

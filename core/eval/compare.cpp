@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // KL divergence of candidates from a reference, streamed window by window.
 #include "core/eval/breakdown.h"
-#include "core/eval/logit_pair.h"
-#include "core/text/tokenizer.h"
+#include "core/eval/divergence.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -74,7 +73,8 @@ class Comparison {
     CompareResult model;
     model.path = engine.checkpoint().path.string();
     model.bytes = engine.checkpoint().bytes();
-    TRY_ASSIGN(const std::int64_t rows, shared_vocabulary(reference_, engine, model.notes));
+    TRY_ASSIGN(const std::int64_t rows,
+               shared_vocabulary(reference_.checkpoint(), engine.checkpoint(), model.notes));
     for (auto& note : context_notes(engine, text_.context))
       model.notes.push_back(std::move(note));
     out_.models.push_back(std::move(model));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/judge/divergence_along.h"
 
-#include "core/eval/logit_pair.h"
+#include "core/eval/divergence.h"
 #include "core/eval/windows.h"
 #include "kernels/base/parallel.h"
 
@@ -40,7 +40,8 @@ Result<Walker> start_walker(Engine& reference, Engine& candidate, std::int64_t l
                             DivergenceAlong& out) {
   Walker walker;
   walker.engine = &candidate;
-  TRY_ASSIGN(walker.rows, shared_vocabulary(reference, candidate, out.notes));
+  TRY_ASSIGN(walker.rows,
+             shared_vocabulary(reference.checkpoint(), candidate.checkpoint(), out.notes));
   TRY_ASSIGN(walker.sequence, candidate.new_sequence(length));
   return walker;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/eval/logit_pair.h"
+#include "core/eval/divergence.h"
 
 #include "core/text/tokenizer.h"
 
@@ -8,10 +8,9 @@
 
 namespace bitlathe {
 
-Result<std::int64_t> shared_vocabulary(const Engine& reference, const Engine& candidate,
+Result<std::int64_t> shared_vocabulary(const Checkpoint& a, const Checkpoint& b,
                                        std::vector<std::string>& notes) {
-  const Checkpoint &a = reference.checkpoint(), &b = candidate.checkpoint();
-  const std::int64_t rows_a = reference.spec().vocab, rows_b = candidate.spec().vocab;
+  const std::int64_t rows_a = a.spec->vocab, rows_b = b.spec->vocab;
   const std::int64_t rows = std::min(rows_a, rows_b);
   const auto differs = [&](const std::string& how) {
     return Error{"mismatch",
@@ -76,6 +75,17 @@ std::pair<double, double> kl_divergences(std::span<const float> p, double p_norm
       reverse += std::exp(log_q) * (log_q - log_p);
   }
   return {forward, reverse};
+}
+
+double kl_divergence(std::span<const float> p, double p_norm, std::span<const float> q,
+                     double q_norm) {
+  double sum = 0;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    const double log_p = double(p[i]) - p_norm, log_q = double(q[i]) - q_norm;
+    if (log_p > -200)
+      sum += std::exp(log_p) * (log_p - log_q);
+  }
+  return sum;
 }
 
 } // namespace bitlathe
