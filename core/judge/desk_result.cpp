@@ -72,7 +72,8 @@ std::string verdict_of(const DeskPairResult& pair, const std::vector<DeskModel>&
   const std::int64_t lead = std::max(pair.counts.first, pair.counts.second);
   const std::string figures =
       std::to_string(lead) + " of " + count_of(decided, "decided vote", "decided votes") + ", " +
-      p_text(pair.p) + (adjusted ? ", for all pairs " + p_text(pair.p_adjusted) : "");
+      p_text(pair.p) +
+      (adjusted ? ", adjusted for the number of pairs " + p_text(pair.p_adjusted) : "");
   if (pair.distinguishable)
     return (second_leads ? second : first) + " is preferred to " + (second_leads ? first : second) +
            ": " + figures + ".";

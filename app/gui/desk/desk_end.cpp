@@ -164,7 +164,6 @@ QWidget* DeskEnd::buildResult() {
   power_ = label(tr("What so many votes can show"));
   setRole(power_, "muted");
   notes_ = label(tr("Notes"));
-  setRole(notes_, "warning");
   bars_ = new PreferenceBars(summary_);
   const auto csv = [this] { return bars_->csv(); };
   addPictureMenu(bars_, QStringLiteral("blind-desk"), csv);
@@ -230,6 +229,7 @@ void DeskEnd::showResult(const Desk& desk) {
     notes << text(note);
   verdict_->setText(verdicts.join('\n'));
   power_->setText(powers.join('\n'));
+  setRole(notes_, desk.tampering().empty() ? "muted" : "error");
   notes_->setText(notes.join('\n'));
   notes_->setVisible(!notes.isEmpty());
   summary_->setReadout(tr("%1 of %2 items judged").arg(desk.answered()).arg(desk.asked()));

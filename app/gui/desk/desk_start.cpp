@@ -26,6 +26,12 @@ namespace {
 
 constexpr int most_models = 4;
 
+/// As high as its rows, within bounds.
+void fitRows(QListWidget* list) {
+  const int row = std::max(list->sizeHintForRow(0), QFontMetrics(list->font()).height() + 2);
+  list->setFixedHeight(std::clamp(list->count(), 2, 6) * row + space::m);
+}
+
 QString localTime(const std::string& utc) {
   const auto time = QDateTime::fromString(QString::fromStdString(utc), Qt::ISODate);
   return time.isValid() ? time.toLocalTime().toString(QStringLiteral("yyyy-MM-dd hh:mm"))
@@ -46,11 +52,17 @@ DeskStart::DeskStart(DeskBook& book, QWidget* parent) : QWidget(parent), book_(b
       top_);
   top_->addWidget(empty_);
   top_->addWidget(buildForm());
-  auto* column = new QVBoxLayout(this);
-  column->setContentsMargins(space::m, space::m, space::m, space::m);
+  auto* column = new QVBoxLayout;
   column->setSpacing(space::s);
   column->addWidget(top_, 1);
   column->addWidget(buildDesks());
+  for (QWidget* part : {static_cast<QWidget*>(top_), static_cast<QWidget*>(desks_card_)})
+    part->setMaximumWidth(900); // a form is not read across a wide window
+  auto* centred = new QHBoxLayout(this);
+  centred->setContentsMargins(space::m, space::m, space::m, space::m);
+  centred->addStretch(1);
+  centred->addLayout(column, 1000);
+  centred->addStretch(1);
   refresh();
 }
 
@@ -73,7 +85,6 @@ QWidget* DeskStart::buildForm() {
   models_ = new QListWidget(body);
   models_->setAccessibleName(tr("Models"));
   models_->setToolTip(tr("Two to four models that answered the prompts; Space ticks one"));
-  models_->setMaximumHeight(132);
   connect(models_, &QListWidget::itemChanged, this, &DeskStart::showChoice);
   connect(models_, &QListWidget::itemActivated, this, &DeskStart::begin);
   form->addRow(tr("&Models"), models_);
@@ -131,7 +142,6 @@ QWidget* DeskStart::buildDesks() {
   desks_ = new QListWidget(desks_card_);
   desks_->setAccessibleName(tr("Desks of this session"));
   desks_->setToolTip(tr("Return opens one: to go on voting, or to see its result"));
-  desks_->setMaximumHeight(120);
   connect(desks_, &QListWidget::itemActivated, this,
           [this](QListWidgetItem* item) { openDesk(desks_->row(item)); });
   connect(desks_, &QListWidget::currentRowChanged, this, [this](int row) {
@@ -200,6 +210,7 @@ void DeskStart::refresh() {
     if (models_->currentRow() < 0 && models_->count() > 0)
       models_->setCurrentRow(0);
   }
+  fitRows(models_);
   showChoice();
   showDesks();
   setFocusProxy(any                      ? static_cast<QWidget*>(begin_)
@@ -276,6 +287,7 @@ void DeskStart::showDesks() {
       text += QStringLiteral(" \u2013 ") + tr("does not fit its commitment");
     desks_->addItem(text);
   }
+  fitRows(desks_);
   desks_card_->setVisible(desks_->count() > 0);
   desks_->setCurrentRow(desks_->count() > 0 ? 0 : -1);
 }

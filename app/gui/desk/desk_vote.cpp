@@ -83,7 +83,6 @@ QWidget* DeskVote::buildPrompt() {
   setRole(system_, "muted");
   card->addBody(system_, 0);
   prompt_ = makeReader(tr("Prompt"), card);
-  prompt_->setFixedHeight(4 * QFontMetrics(prompt_->font()).lineSpacing() + space::m);
   card->addBody(prompt_, 0);
   card->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Maximum);
   return card;
@@ -134,7 +133,7 @@ QWidget* DeskVote::buildVotes() {
   more->addWidget(undo_);
   more->addWidget(redo_);
   auto* hint = makeCaption(tr("Shift+Left and Shift+Right look at items before and after; Page Up "
-                              "and Page Down scroll both answers."),
+                              "and Page Down scroll both answers, with Shift the prompt."),
                            box);
   auto* column = new QVBoxLayout(box);
   column->setContentsMargins(0, 0, 0, 0);
@@ -166,14 +165,29 @@ void DeskVote::showItem(int item) {
   system_->setText(tr("System: %1").arg(text(shown.system)));
   system_->setVisible(!shown.system.empty());
   prompt_->setPlainText(text(shown.prompt));
+  fitPrompt();
   const auto answer = [&](QPlainTextEdit* view, const std::string& said) {
     const bool empty = text(said).trimmed().isEmpty();
-    view->setPlainText(empty ? tr("(an empty answer)") : text(said));
+    // White space at the ends tells nothing; one side alone would stand indented by it.
+    view->setPlainText(empty ? tr("(an empty answer)") : text(said).trimmed());
   };
   answer(a_, shown.a);
   answer(b_, shown.b);
   note_->setText(text(desk->note(std::size_t(item_))));
   showState();
+}
+
+/// As high as the prompt, up to a third of the page.
+void DeskVote::fitPrompt() {
+  const int line = QFontMetrics(prompt_->font()).lineSpacing();
+  const int lines = std::max(1, int(prompt_->document()->size().height()));
+  const int most = std::max(3, height() / 3 / line);
+  prompt_->setFixedHeight(std::min(lines, most) * line + 2 * space::s + 2);
+}
+
+void DeskVote::resizeEvent(QResizeEvent* event) {
+  QWidget::resizeEvent(event);
+  fitPrompt();
 }
 
 void DeskVote::showState() {
@@ -273,8 +287,8 @@ void DeskVote::keepNote() {
     book_.change([&](Desk& each) { each.set_note(std::size_t(item_), text); });
 }
 
-void DeskVote::scroll(int pages) {
-  for (QPlainTextEdit* text : {a_, b_}) {
+void DeskVote::scroll(int pages, bool prompt) {
+  for (QPlainTextEdit* text : prompt ? QList{prompt_} : QList{a_, b_}) {
     QScrollBar* bar = text->verticalScrollBar();
     bar->setValue(bar->value() + pages * std::max(1, bar->pageStep() - 1));
   }
@@ -332,9 +346,9 @@ void DeskVote::keyPressEvent(QKeyEvent* event) {
   const bool again = event->isAutoRepeat();
   switch (event->key()) {
   case Qt::Key_PageUp:
-    return scroll(-1);
+    return scroll(-1, shift);
   case Qt::Key_PageDown:
-    return scroll(1);
+    return scroll(1, shift);
   case Qt::Key_Left:
     return shift ? step(-1) : again ? void() : voteA();
   case Qt::Key_Right:

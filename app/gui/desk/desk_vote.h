@@ -30,6 +30,7 @@ class DeskVote : public QWidget {
   bool event(QEvent* event) override;
   void keyPressEvent(QKeyEvent* event) override;
   bool eventFilter(QObject* watched, QEvent* event) override;
+  void resizeEvent(QResizeEvent* event) override;
 
  private:
   QWidget* buildPrompt();
@@ -51,7 +52,8 @@ class DeskVote : public QWidget {
   void keepNote();
   void step(int direction); ///< to the item before or after, judged or not
   void goOn();              ///< to the next item, or to the end
-  void scroll(int pages);
+  void fitPrompt();
+  void scroll(int pages, bool prompt);
   void end() { Q_EMIT finished(); }
   void leave() { Q_EMIT left(); }
 
