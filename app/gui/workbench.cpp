@@ -90,7 +90,7 @@ void Workbench::Impl::reset() {
   selection.clear();
   statistics.reset();
   statistics_path.clear();
-  calibrating = quantizing = comparing = false;
+  calibrating = quantizing = comparing = measuring_variants = false;
   module_results.clear();
   summary.reset();
   run.reset();
@@ -98,7 +98,10 @@ void Workbench::Impl::reset() {
     const std::lock_guard lock(incoming_mutex);
     incoming.clear();
     incoming_compare.reset();
+    incoming_variants.clear();
+    incoming_judged = nullptr;
   }
+  variants.clear();
   extra.clear();
   second.reset();
   matcher.reset();
@@ -127,6 +130,9 @@ void Workbench::Impl::adopt(OpenedThing thing) {
   }
   if (thing.compare)
     compare = *thing.compare;
+  variants = std::move(thing.variants);
+  if (run)
+    addVariant(*run); // sessions of before there were variants
   selection = thing.selection;
   if (selection.isEmpty()) // something to look at: the first matrix of the first block
     for (const auto& module : checkpoint->modules)
@@ -142,6 +148,7 @@ void Workbench::Impl::adopt(OpenedThing thing) {
   Q_EMIT owner->statisticsChanged();
   Q_EMIT owner->resultsChanged();
   Q_EMIT owner->contendersChanged();
+  Q_EMIT owner->variantsChanged();
   Q_EMIT owner->secondChanged();
   Q_EMIT owner->compareChanged();
   Q_EMIT owner->modifiedChanged();

@@ -79,6 +79,23 @@ class Workbench : public QObject {
   /// The recipe changed since the result was made.
   bool resultStale() const;
 
+  /// Every finished quantization of this checkpoint, oldest first; what was measured last of each.
+  const std::vector<SessionVariant>& variants() const;
+  int currentVariant() const;         ///< whose result is the current one; -1: none
+  bool variantKept(int index) const;  ///< its kept result is still there
+  void loadVariantRecipe(int index);  ///< one undoable step
+  void makeVariantCurrent(int index); ///< opens its kept result
+  void renameVariant(int index, const QString& title);
+  /// `clean` removes its kept result as well, if that lies in keptFolder().
+  void removeVariant(int index, bool clean);
+  /// Measures variants whose results are kept against the original, one after the other; then makes
+  /// and measures baselines: one scheme everywhere, by rtn. Figures arrive one by one and are kept
+  /// when it is stopped; results of baselines are removed once they are measured.
+  void startVariants(std::shared_ptr<const JudgedFile> judged, const QList<int>& variants,
+                     const QStringList& baselines);
+  bool measuringVariants() const;
+  static QString variantsTag(); ///< of that job
+
   /// Original first, then the kept result, then what was added by addContender.
   QList<Contender> contenders() const;
   void addContender(const QString& path); ///< opens another checkpoint to compare with
@@ -99,6 +116,10 @@ class Workbench : public QObject {
   /// calibrated on it go into the report.
   void startCompare(std::shared_ptr<const JudgedFile> judged);
   bool comparing() const;
+  /// What compareReport() was measured on (judged_on); empty: not known.
+  QString judgedOn() const;
+  /// The same as judged_to_json() has it; null when it is not known.
+  Json judgedText() const;
 
   /// How an export is wished, beside its format and place.
   struct ExportWish {
@@ -116,6 +137,8 @@ class Workbench : public QObject {
   Session session() const; ///< as it would be saved now; paths are absolute
   bool saveSession(const QString& path, QString* error);
   bool modified() const;
+  /// Asks the window to show the Compare stage with this prompt.
+  void offerPrompt(const QString& prompt) { Q_EMIT promptOffered(prompt); }
   /// What a stage wants kept in the session (prompts, votes, notes); null when there is nothing.
   Json stageState(const QString& stage) const;
   void setStageState(const QString& stage, const Json& state);
@@ -137,10 +160,12 @@ class Workbench : public QObject {
   void moduleFinished(int index); ///< index into moduleResults(); batched
   void resultsChanged();          ///< run finished, failed, cancelled, or results dropped
   void contendersChanged();
+  void variantsChanged(); ///< entries, their figures, measuringVariants()
   void secondChanged();
   void compareChanged();                                          ///< running figures too
   void exportFinished(const QString& path, const QString& error); ///< error empty on success
   void modifiedChanged();
+  void promptOffered(const QString& prompt);
   void message(int level, const QString& text); ///< LogLevel; for the status line and the log
 
  private:

@@ -21,6 +21,14 @@ struct FinishedRun {
   QString folder;
 };
 
+/// Key of judged_to_json() among the stages' states.
+const QString judged_key = QStringLiteral("judged");
+
+/// "int4-g128-asym rtn + 2 rules".
+QString recipeTitle(const Recipe& recipe);
+/// Reads and opens a kept result.
+Result<FinishedRun> openRun(const QString& folder);
+
 /// What a session file holds, read and opened on the engine's thread.
 struct OpenedThing {
   CheckpointPtr checkpoint;
@@ -34,6 +42,7 @@ struct OpenedThing {
   CheckpointPtr second;
   std::shared_ptr<const ModuleMatcher> matcher;
   std::shared_ptr<CompareReport> compare;
+  std::vector<SessionVariant> variants;
   std::map<QString, Json> stages;
   std::vector<std::string> notes;
 };
@@ -66,7 +75,11 @@ struct Workbench::Impl {
   std::shared_ptr<const ModuleMatcher> matcher; ///< of the first's modules to the second's
   std::optional<CompareReport> compare;
   std::optional<CompareReport> incoming_compare; ///< under incoming_mutex
+  Json incoming_judged;                          ///< what that is measured on, likewise
   bool comparing = false;
+  std::vector<SessionVariant> variants;
+  std::vector<SessionVariant> incoming_variants; ///< measured ones, under incoming_mutex
+  bool measuring_variants = false;
   QList<ExportOutcome> exports;
 
   QString session_path;
@@ -90,6 +103,11 @@ struct Workbench::Impl {
     };
   }
   QString freshFolder(const QString& suffix) const;
+  void addVariant(const FinishedRun& finished);
+  /// Puts a measured one where it was, or at the end.
+  void takeVariant(SessionVariant measured);
+  /// Gives figures of the comparison to the variants they concern.
+  void takeFigures();
 };
 
 /// Opens a session file or a checkpoint; called on the engine's thread.

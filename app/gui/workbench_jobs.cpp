@@ -50,6 +50,9 @@ void Workbench::cleanKept() {
   QStringList used;
   if (impl_->run)
     used.append(QFileInfo(impl_->run->folder).absoluteFilePath());
+  for (const SessionVariant& variant : impl_->variants)
+    if (!variant.result.empty())
+      used.append(QFileInfo(QString::fromStdString(variant.result)).absoluteFilePath());
   if (!impl_->statistics_path.isEmpty())
     used.append(QFileInfo(impl_->statistics_path).absoluteFilePath());
   if (const Json second = stageState(secondSetKey());
@@ -235,6 +238,9 @@ void Workbench::startQuantize() {
           impl_->run = std::make_shared<FinishedRun>(std::move(*done));
           impl_->summary = impl_->run->summary;
           impl_->module_results = impl_->run->summary.modules;
+          impl_->addVariant(*impl_->run);
+          impl_->touch();
+          Q_EMIT variantsChanged();
           for (const auto& note : impl_->summary->notes)
             Q_EMIT message(int(LogLevel::warning), QString::fromStdString(note));
         } else {
@@ -250,10 +256,22 @@ void Workbench::startQuantize() {
 void Workbench::Impl::drain() {
   std::vector<ModuleResult> finished;
   std::optional<CompareReport> figures;
+  std::vector<SessionVariant> measured;
   {
     const std::lock_guard lock(incoming_mutex);
     finished.swap(incoming);
     figures.swap(incoming_compare);
+    measured.swap(incoming_variants);
+    if (comparing && incoming_judged.is_object()) {
+      stages[judged_key] = std::move(incoming_judged);
+      incoming_judged = nullptr;
+    }
+  }
+  if (!measured.empty() && measuring_variants) {
+    for (SessionVariant& variant : measured)
+      takeVariant(std::move(variant));
+    touch();
+    Q_EMIT owner->variantsChanged();
   }
   if (!finished.empty() && quantizing) {
     module_results.insert(module_results.end(), std::make_move_iterator(finished.begin()),
@@ -271,16 +289,19 @@ QList<Contender> Workbench::contenders() const {
   if (impl_->checkpoint)
     list.append({tr("original"), impl_->checkpoint});
   if (impl_->run) {
-    const Recipe& r = impl_->run->recipe;
-    QString title =
-        QString::fromStdString(r.default_scheme) + ' ' + QString::fromStdString(r.default_method);
-    if (!r.rules.empty())
-      title += tr(" + %n rules", nullptr, int(r.rules.size()));
-    if (r.activations != "none" && r.activations != "auto")
-      title += QStringLiteral(", ") + QString::fromStdString(r.activations);
+    const int current = currentVariant();
+    const QString title = current >= 0
+                              ? QString::fromStdString(impl_->variants[std::size_t(current)].title)
+                              : recipeTitle(impl_->run->recipe);
     list.append({title, impl_->run->checkpoint});
   }
-  return list + impl_->extra;
+  for (Contender other : impl_->extra) {
+    for (const SessionVariant& variant : impl_->variants)
+      if (!variant.result.empty() && fs::path(variant.result) == other.checkpoint->path)
+        other.title = QString::fromStdString(variant.title);
+    list.append(other);
+  }
+  return list;
 }
 
 void Workbench::addContender(const QString& path) {
@@ -392,12 +413,17 @@ void Workbench::runCompare(std::function<Result<JudgedFile>(const Checkpoint&)> 
   impl_->comparing = true;
   impl_->compare.reset();
   Q_EMIT compareChanged();
+  impl_->stages.erase(judged_key);
   impl_->engine.run<CompareReport>(
       QStringLiteral("compare"), tr("Perplexity and KL divergence"), this,
       [this, sides, read](Feedback& feedback, Compute& compute) -> Result<CompareReport> {
         const auto& source = sides.first().checkpoint;
         feedback.set_step("tokenizing");
         TRY_ASSIGN(const JudgedFile judged, read(*source));
+        {
+          const std::lock_guard lock(impl_->incoming_mutex);
+          impl_->incoming_judged = judged_to_json(judged);
+        }
         feedback.set_step("loading");
         TRY_ASSIGN(const auto reference, Engine::create(source, compute));
         EngineOptions rounded_options;
@@ -438,12 +464,15 @@ void Workbench::runCompare(std::function<Result<JudgedFile>(const Checkpoint&)> 
         impl_->comparing = false;
         if (done) {
           impl_->compare = std::move(*done);
+          impl_->takeFigures();
           impl_->touch();
         } else if (!done.error().cancelled()) {
           impl_->compare.reset();
           say_failure(this, done.error());
         }
         Q_EMIT compareChanged();
+        if (impl_->compare)
+          Q_EMIT variantsChanged();
       }));
 }
 

@@ -25,14 +25,9 @@ Result<OpenedThing> open_session(const fs::path& path) {
   out.recipe = std::move(session.recipe);
   const std::string& result = session.result;
   if (!result.empty()) {
-    auto kept = read_result(result);
-    auto opened = kept ? open_checkpoint(result) : Result<CheckpointPtr>(kept.error());
+    auto opened = openRun(QString::fromStdString(result));
     if (opened) {
-      out.run = std::make_shared<FinishedRun>();
-      out.run->recipe = kept->recipe;
-      out.run->summary = kept->summary;
-      out.run->checkpoint = *opened;
-      out.run->folder = QString::fromStdString(result);
+      out.run = std::make_shared<FinishedRun>(std::move(*opened));
     } else {
       out.notes.push_back("The kept result cannot be opened: " + opened.error().text() +
                           ". Quantize again to get it back.");
@@ -70,6 +65,7 @@ Result<OpenedThing> open_session(const fs::path& path) {
   }
   if (session.compare)
     out.compare = std::make_shared<CompareReport>(std::move(*session.compare));
+  out.variants = std::move(session.variants);
   for (auto& [id, state] : session.stages)
     out.stages[QString::fromStdString(id)] = std::move(state);
   return out;
@@ -123,6 +119,7 @@ Session Workbench::session() const {
     session.second = fs::absolute(impl_->second->path).string();
   if (impl_->compare && !impl_->comparing)
     session.compare = *impl_->compare;
+  session.variants = impl_->variants;
   for (const auto& [id, state] : impl_->stages)
     session.stages[id.toStdString()] = state;
   return session;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/eval/judged_text.h"
 
+#include "core/base/lenient_json.h"
 #include "core/calib/sets.h"
 #include "core/io/files.h"
 #include "core/model/content.h"
@@ -35,6 +36,50 @@ Result<JudgedFile> read_judged_text(const Checkpoint& checkpoint, const Calibrat
     out.notes.push_back(file.path +
                         ": judges on the part \"calibration\", which is there to calibrate on");
   return out;
+}
+
+std::string judged_on(const JudgedFile& judged) {
+  const std::int64_t context = std::max<std::int64_t>(1, judged.text.context);
+  std::int64_t windows = std::int64_t(judged.text.ids.size()) / context;
+  if (judged.text.chunks > 0)
+    windows = std::min(windows, judged.text.chunks);
+  std::string out = std::filesystem::path(judged.source.path).filename().string();
+  if (out.empty())
+    out = "text";
+  if (!judged.source.content.empty())
+    out += " [" + judged.source.content.substr(0, 8) + "]";
+  if (!judged.source.split.empty()) {
+    out += " (" + judged.source.split;
+    if (judged.source.split_seed != 0)
+      out += ", seed " + std::to_string(judged.source.split_seed);
+    out += ")";
+  }
+  return out + ", " + std::to_string(windows) + " windows of " + std::to_string(context) +
+         " tokens";
+}
+
+OrderedJson judged_to_json(const JudgedFile& judged) {
+  return {{"on", judged_on(judged)},        {"path", judged.source.path},
+          {"split", judged.source.split},   {"split_seed", judged.source.split_seed},
+          {"context", judged.text.context}, {"chunks", judged.text.chunks}};
+}
+
+Result<JudgedFile> read_judged_again(const Checkpoint& checkpoint, const Json& json) {
+  CalibrationFile file;
+  file.path = lenient::text(json, "path");
+  file.split = lenient::text(json, "split");
+  file.split_seed = lenient::integer(json, "split_seed");
+  if (file.path.empty())
+    return Error{"not-found", "Which text was measured on is not known", {}};
+  const std::int64_t context = lenient::integer(json, "context");
+  if (context < 4)
+    return Error{"bad-file", "The length of the windows is missing", file.path};
+  TRY_ASSIGN(JudgedFile judged,
+             read_judged_text(checkpoint, file, context,
+                              std::max<std::int64_t>(0, lenient::integer(json, "chunks")), true));
+  if (judged_on(judged) != lenient::text(json, "on"))
+    return Error{"mismatch", "The text changed since it was measured on", file.path};
+  return judged;
 }
 
 std::vector<std::string> overlap_notes(const std::filesystem::path& checkpoint,

@@ -20,6 +20,14 @@ Result<JudgedFile> read_judged_text(const Checkpoint& checkpoint, const Calibrat
                                     std::int64_t context, std::int64_t chunks,
                                     bool documents = false);
 
+/// "evaluation.txt [1f2e3d4c], 8 windows of 256 tokens": figures with the same words were measured
+/// on the same tokens. The brackets hold the beginning of the content's hash.
+std::string judged_on(const JudgedFile& judged);
+/// What it takes to read the text again, for sessions: {"on", "path", "split", ...}.
+OrderedJson judged_to_json(const JudgedFile& judged);
+/// Error "mismatch" when the file is not the same any more.
+Result<JudgedFile> read_judged_again(const Checkpoint& checkpoint, const Json& json);
+
 /// Says where a checkpoint is judged on what it was calibrated on (`find_record`).
 std::vector<std::string> overlap_notes(const std::filesystem::path& checkpoint,
                                        const JudgedFile& judged, const std::string& name);
