@@ -231,6 +231,32 @@ class TestCli : public QObject {
     QVERIFY(!result.json["ids"].empty());
   }
 
+  void generateSets() {
+    const QString set = path("prompts.txt"), kept = path("transcripts.json");
+    QFile file(set);
+    QVERIFY(file.open(QIODevice::WriteOnly));
+    file.write("Once upon a time\nOne day, Tom\n");
+    file.close();
+    RUN_OK(result,
+           {"generate", demo, demo, "--prompts", set, "--max-new", "6", "-o", kept, "--json"});
+    QCOMPARE(result.json["transcripts"].size(), std::size_t(2));
+    QCOMPARE(result.json["transcripts"][1]["sides"].size(), std::size_t(2));
+    QCOMPARE(result.json["transcripts"][1]["prompt"].get<std::string>(),
+             std::string("One day, Tom"));
+    QCOMPARE(result.json["summary"][0]["same"].get<int>(), 2); // a model beside itself
+    QVERIFY(std::fabs(result.json["summary"][0]["kl_mean"].get<double>()) < 1e-9);
+    RUN_OK(alone, {"generate", demo, "--prompt", "One day, Tom", "--max-new", "6", "--json"});
+    QVERIFY(alone.json["tokens"] == result.json["transcripts"][1]["sides"][0]["ids"]);
+    // Nothing is left to do; another seed is another run.
+    RUN_OK(again, {"generate", demo, demo, "--prompts", set, "--max-new", "6", "-o", kept,
+                   "--resume", "--json"});
+    QVERIFY(again.json["transcripts"] == result.json["transcripts"]);
+    QVERIFY(again.json["notes"].dump().find("2 of 2 prompts") != std::string::npos);
+    QCOMPARE(run({"generate", demo, "--prompts", set, "--prompt", "x"}).code, 2);
+    QCOMPARE(run({"generate", demo, demo, "--prompt", "x"}).code, 2);
+    QCOMPARE(run({"generate", demo, "--prompts", set, "-o", path("t.doc"), "--json"}).code, 1);
+    QCOMPARE(run({"generate", demo, "--prompts", path("none.txt"), "--json"}).code, 1);
+  }
   void generate() {
     RUN_OK(result, {"generate", demo, "--prompt", "Once upon a time", "--max-new", "8",
                     "--logprobs", "3", "--json"});

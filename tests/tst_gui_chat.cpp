@@ -66,7 +66,7 @@ void GuiChatTest::a_message_goes_through_the_template() {
                               "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"));
   QTRY_VERIFY_WITH_TIMEOUT(opened.ready(), patience);
   auto* chat = opened.stage.findChild<QCheckBox*>();
-  auto* system = opened.stage.findChild<QLineEdit*>();
+  auto* system = opened.stage.findChild<QLineEdit*>(QStringLiteral("system"));
   QVERIFY(chat && system);
   QTRY_VERIFY(chat->isEnabled());
   QVERIFY(!system->isVisible());
@@ -81,7 +81,7 @@ void GuiChatTest::a_message_goes_through_the_template() {
   QCOMPARE(side.rendered, QStringLiteral("[system] Be kind.\n[user] Hello\n[assistant]"));
   QCOMPARE(side.prompt, QStringLiteral("Hello"));
   QCOMPARE(opened.stage.transcripts().size(), 1);
-  QVERIFY(opened.stage.transcripts().front().chat.on);
+  QVERIFY(opened.stage.transcripts().front().chat);
 }
 
 void GuiChatTest::a_broken_template_is_told_beside_the_answer() {

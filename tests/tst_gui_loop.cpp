@@ -2,7 +2,6 @@
 // The later half of the loop in its own widgets on the demo model: quantize, compare, measure,
 // export, and what stays when it is cancelled.
 #include "app/gui/compare/compare_stage.h"
-#include "app/gui/compare/divergence.h"
 #include "app/gui/evaluate/evaluate_stage.h"
 #include "app/gui/evaluate/evidence.h"
 #include "app/gui/export/export_stage.h"
@@ -108,10 +107,10 @@ class TestGuiLoop : public QObject {
     QCOMPARE(Evidence::of(*workbench_)->collect().promptsCompared, 1);
 
     // The same prompt and seed give the same text again.
-    const QList<QByteArray> before = stage.sides()[1].pieces();
+    const Pieces before = stage.sides()[1].pieces();
     stage.run();
     QTRY_VERIFY_WITH_TIMEOUT(!stage.running(), patience);
-    QCOMPARE(firstDivergence(before, true, stage.sides()[1].pieces(), true), -1);
+    QCOMPARE(first_divergence(before, true, stage.sides()[1].pieces(), true), std::int64_t(-1));
 
     // Stopping keeps what was written and is not a failure.
     stage.setMaxNew(4000);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Models and logic behind the stages Quantize, Compare, Evaluate and Export.
-#include "app/gui/compare/divergence.h"
 #include "app/gui/compare/generation.h"
 #include "app/gui/compare/generation_runner.h"
-#include "app/gui/compare/prompt_set.h"
+#include "app/gui/compare/prompts_model.h"
 #include "app/gui/compare/token_view.h"
 #include "app/gui/evaluate/checklist.h"
 #include "app/gui/evaluate/figures_model.h"
@@ -29,8 +28,6 @@ using namespace bitlathe;
 using namespace bitlathe::gui;
 
 namespace {
-
-QList<QByteArray> words(const char* text) { return QByteArray(text).split(' '); }
 
 Plan samplePlan() {
   Plan plan;
@@ -105,142 +102,6 @@ class TestGuiStages : public QObject {
  private Q_SLOTS:
 
   void initTestCase() { QStandardPaths::setTestModeEnabled(true); }
-
-  // --- divergence ---------------------------------------------------------------------------
-
-  void divergence_data() {
-    QTest::addColumn<QString>("reference");
-    QTest::addColumn<bool>("referenceDone");
-    QTest::addColumn<QString>("candidate");
-    QTest::addColumn<bool>("candidateDone");
-    QTest::addColumn<int>("at");
-    QTest::newRow("same") << "a b c" << true << "a b c" << true << -1;
-    QTest::newRow("first") << "a b c" << true << "x b c" << true << 0;
-    QTest::newRow("last") << "a b c" << true << "a b x" << true << 2;
-    QTest::newRow("candidate still running") << "a b c" << true << "a b" << false << -1;
-    QTest::newRow("candidate ended early") << "a b c" << true << "a b" << true << 2;
-    QTest::newRow("reference ended early") << "a b" << true << "a b c" << false << 2;
-    QTest::newRow("reference still running") << "a b" << false << "a b c" << true << -1;
-    QTest::newRow("differs while running") << "a b" << false << "a x c" << false << 1;
-  }
-  void divergence() {
-    QFETCH(QString, reference);
-    QFETCH(bool, referenceDone);
-    QFETCH(QString, candidate);
-    QFETCH(bool, candidateDone);
-    QFETCH(int, at);
-    QCOMPARE(int(firstDivergence(words(qPrintable(reference)), referenceDone,
-                                 words(qPrintable(candidate)), candidateDone)),
-             at);
-  }
-  void divergenceOfNothing() {
-    QCOMPARE(firstDivergence({}, true, {}, true), -1);
-    QCOMPARE(firstDivergence({}, true, words("a"), true), 0);
-    QCOMPARE(firstDivergence({}, false, words("a"), true), -1);
-  }
-
-  void agreementFindsCommonWords() {
-    const Agreement a = agreement(words("the red kite flew away"), words("the blue kite flew"));
-    QCOMPARE(a.reference, QList<bool>({true, false, true, true, false}));
-    QCOMPARE(a.candidate, QList<bool>({true, false, true, true}));
-    QCOMPARE(a.share, 0.6);
-    QCOMPARE(agreement({}, {}).share, 1.0);
-  }
-  /// Against a slow oracle: the longest common subsequence by trying everything.
-  void agreementIsLongest() {
-    std::mt19937 random(7);
-    for (int round = 0; round < 200; ++round) {
-      QList<QByteArray> a, b;
-      for (int i = int(random() % 9); i > 0; --i)
-        a << QByteArray(1, char('a' + random() % 3));
-      for (int i = int(random() % 9); i > 0; --i)
-        b << QByteArray(1, char('a' + random() % 3));
-      const std::function<int(qsizetype, qsizetype)> longest = [&](qsizetype i,
-                                                                   qsizetype j) -> int {
-        if (i == a.size() || j == b.size())
-          return 0;
-        if (a[i] == b[j])
-          return 1 + longest(i + 1, j + 1);
-        return std::max(longest(i + 1, j), longest(i, j + 1));
-      };
-      const Agreement shared = agreement(a, b);
-      QCOMPARE(int(shared.reference.count(true)), longest(0, 0));
-      QCOMPARE(shared.reference.count(true), shared.candidate.count(true));
-    }
-  }
-
-  // --- text of tokens -------------------------------------------------------------------------
-
-  void charactersOverSeveralTokens() {
-    Utf8Stream stream;
-    QCOMPARE(stream.push("a\xe2"), QStringLiteral("a"));
-    QCOMPARE(stream.push("\x82"), QString());
-    QCOMPARE(stream.push("\xac!"), QString::fromUtf8("\xe2\x82\xac!"));
-    QCOMPARE(stream.push("\xf0\x9f"), QString());
-    QCOMPARE(stream.finish(), QString(QChar(QChar::ReplacementCharacter)));
-    QCOMPARE(stream.finish(), QString());
-    QCOMPARE(stream.push("\xff"), QString(QChar(QChar::ReplacementCharacter))); // starts nothing
-  }
-  void textOfPieces() {
-    QCOMPARE(pieceText(" dog"), QStringLiteral(" dog"));
-    QCOMPARE(pieceText(""), QString());
-    QCOMPARE(pieceText("\xe2\x82"), QStringLiteral("<E2><82>"));
-    QCOMPARE(visibleToken(QStringLiteral(" a\n")), QString::fromUtf8("\u2423a\u21b5"));
-  }
-
-  // --- prompts --------------------------------------------------------------------------------
-
-  void prompts() {
-    const auto read =
-        parsePrompts("{\"id\": 7, \"prompt\": \"One\"}\n\n{\"text\": \"Two\\nlines\"}\n"
-                     "{\"question_id\": \"x\", \"turns\": [\"Three\", \"more\"]}\n"
-                     "\"Four\"\n",
-                     "set.jsonl");
-    QVERIFY2(read.ok(), read.ok() ? "" : read.error().text().c_str());
-    QCOMPARE(read->size(), 4);
-    QCOMPARE((*read)[0].id, QStringLiteral("7"));
-    QCOMPARE((*read)[1].text, QStringLiteral("Two\nlines"));
-    QCOMPARE((*read)[2].text, QStringLiteral("Three"));
-    QCOMPARE((*read)[3].id, QStringLiteral("4"));
-    QCOMPARE(promptTitle((*read)[1], 8), QString::fromUtf8("2  Two lin\u2026"));
-  }
-  void badPrompts() {
-    const auto broken = parsePrompts("{\"prompt\": \"One\"}\n{\"prompt\": \n", "set.jsonl");
-    QVERIFY(!broken.ok());
-    QVERIFY(QString::fromStdString(broken.error().message).startsWith("Line 2"));
-    QVERIFY(!parsePrompts("{\"other\": 1}", "set.jsonl").ok());
-    QVERIFY(!parsePrompts("\n\n", "set.jsonl").ok());
-    QVERIFY(!readPrompts(QStringLiteral("/nowhere/set.jsonl")).ok());
-  }
-  void demoPrompts() {
-    const auto read =
-        readPrompts(QStringLiteral(BITLATHE_SOURCE_DIR "/resources/demo/prompts.jsonl"));
-    QVERIFY(read.ok());
-    QCOMPARE(read->size(), 24);
-  }
-
-  // --- transcripts ----------------------------------------------------------------------------
-
-  void transcripts() {
-    Generation original, quantized;
-    original.title = QStringLiteral("original");
-    quantized.title = QStringLiteral("int4");
-    original.state = quantized.state = GenerationState::done;
-    original.tokens = {token(1, " a"), token(2, " `b`")};
-    quantized.tokens = {token(1, " a"), token(3, " c")};
-    original.seconds = quantized.seconds = 0.5;
-    const QList<Transcript> all{
-        {QStringLiteral("demo"), QStringLiteral("Say ```"), {}, {}, {original, quantized}}};
-    const QString markdown = transcriptMarkdown(all);
-    QVERIFY(markdown.contains(QStringLiteral("````text\nSay ```\n````")));
-    QVERIFY(markdown.contains(QStringLiteral("first different token: 2")));
-    QVERIFY(markdown.contains(QStringLiteral("4.0 tok/s")));
-    const QJsonObject json = QJsonDocument::fromJson(transcriptJson(all)).object();
-    const QJsonArray sides = json["transcripts"][0]["sides"].toArray();
-    QCOMPARE(sides.size(), 2);
-    QCOMPARE(sides[1].toObject()["first_divergence"].toInt(), 1);
-    QCOMPARE(sides[0].toObject()["text"].toString(), QStringLiteral(" a `b`"));
-  }
 
   // --- token view -----------------------------------------------------------------------------
 

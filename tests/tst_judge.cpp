@@ -301,7 +301,7 @@ class TestJudge : public QObject {
     std::vector<int> ended(2), measured(2), begun(2);
     RunSink sink;
     sink.begun = [&](std::size_t side, const TranscriptSide&) { ++begun[side]; };
-    sink.token = [&](std::size_t side, const GenerateStep& step) {
+    sink.token = [&](std::size_t side, const GenerateStep& step, double) {
       streamed[side].push_back(step.id);
       order.push_back(side);
     };
@@ -449,7 +449,7 @@ class TestJudge : public QObject {
     int tokens = 0;
     std::size_t current = 99;
     sink.prompt_begun = [&](std::size_t i) { current = i; };
-    sink.token = [&](std::size_t, const GenerateStep&) {
+    sink.token = [&](std::size_t, const GenerateStep&, double) {
       if (current == 1 && ++tokens == 5)
         feedback.stop = true;
     };

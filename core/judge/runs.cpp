@@ -111,7 +111,7 @@ class SideRun {
       }
     }
     if (sink_.token)
-      sink_.token(index_, step);
+      sink_.token(index_, step, generator_->result().seconds);
   }
 
   void fail(const Error& error) {

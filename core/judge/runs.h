@@ -33,7 +33,8 @@ struct RunSink {
   std::function<void(std::size_t model, const std::string& step)> preparing; ///< "loading weights"
   /// The prompt is rendered and tokenized.
   std::function<void(std::size_t model, const TranscriptSide& side)> begun;
-  std::function<void(std::size_t model, const GenerateStep& step)> token;
+  /// `seconds`: of this model's own work on the text so far.
+  std::function<void(std::size_t model, const GenerateStep& step, double seconds)> token;
   /// The text has ended, was stopped, or cannot be made: see stop_reason and problem.
   std::function<void(std::size_t model, const TranscriptSide& side)> ended;
   std::function<void(std::size_t model, const TranscriptSide& side)> measured; ///< has its KL

@@ -379,16 +379,23 @@ Result<std::vector<Transcript>> read_transcripts(const std::filesystem::path& pa
   return transcripts_from_json(*list);
 }
 
+Result<void> check_transcript_path(const std::filesystem::path& path) {
+  const std::string ending = path.extension().string();
+  for (const char* known : {".json", ".md", ".html", ".htm"})
+    if (ending == known)
+      return {};
+  return Error{"bad-argument", "Transcripts are written as .json, .md or .html", path.string()};
+}
+
 Result<void> write_transcripts(const std::vector<Transcript>& transcripts, const std::string& model,
                                const std::filesystem::path& path) {
+  TRY(check_transcript_path(path));
   const std::string ending = path.extension().string();
   if (ending == ".json")
     return write_file(path, transcripts_document(transcripts, model).dump(1) + "\n");
   if (ending == ".md")
     return write_file(path, transcripts_markdown(transcripts, model));
-  if (ending == ".html" || ending == ".htm")
-    return write_file(path, transcripts_html(transcripts, model));
-  return Error{"bad-argument", "Transcripts are written as .json, .md or .html", path.string()};
+  return write_file(path, transcripts_html(transcripts, model));
 }
 
 } // namespace bitlathe

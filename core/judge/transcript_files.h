@@ -18,7 +18,9 @@ std::string transcripts_html(const std::vector<Transcript>& transcripts, const s
 
 /// What transcripts_document() wrote, or a bare list of transcripts.
 Result<std::vector<Transcript>> read_transcripts(const std::filesystem::path& path);
-/// By the file's ending: .json, .md, .html. Error "bad-argument" for another one.
+/// Error "bad-argument" when the ending is none of .json, .md, .html.
+Result<void> check_transcript_path(const std::filesystem::path& path);
+/// By the file's ending: see check_transcript_path().
 Result<void> write_transcripts(const std::vector<Transcript>& transcripts, const std::string& model,
                                const std::filesystem::path& path);
 

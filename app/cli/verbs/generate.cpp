@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/chat_options.h"
+#include "app/cli/prompt_runs.h"
 #include "app/cli/steps.h"
 
 #include "core/engine/engine.h"
@@ -12,8 +13,25 @@ namespace bitlathe {
 
 namespace {
 
+/// With a set of prompts: what would say the prompt otherwise is left out.
+Result<void> check_set_options(const Invocation& invocation) {
+  for (const char* option :
+       {"prompt", "text", "ids", "messages", "chat-template", "chat-template-kwargs", "ignore-eos"})
+    if (invocation.has(option))
+      return usage_error("--" + std::string(option) + " does not go with --prompts");
+  if (invocation.has("system") && !invocation.has("chat"))
+    return usage_error("--system goes with --chat");
+  if (invocation.has("resume") && !invocation.has("o"))
+    return usage_error("--resume goes with -o FILE, the file to go on with");
+  return {};
+}
+
 Result<void> check_options(const Invocation& invocation) {
   const bool chat = invocation.has("chat");
+  if (invocation.arguments.size() > 1)
+    return usage_error("generate takes one model, or up to four with --prompts FILE");
+  if (invocation.has("o") || invocation.has("resume"))
+    return usage_error("-o and --resume go with --prompts FILE");
   if (chat && invocation.has("ids"))
     return usage_error("--chat renders text; it does not go with --ids");
   for (const char* option : {"system", "messages", "chat-template", "chat-template-kwargs"})
@@ -72,6 +90,10 @@ Result<OrderedJson> run(Invocation& invocation) {
   options.logprobs = int(logprobs);
   options.stop_at_eos = !invocation.has("ignore-eos");
   TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation));
+  if (invocation.has("prompts")) {
+    TRY(check_set_options(invocation));
+    return run_prompt_set(invocation, options, run_options);
+  }
   TRY(check_options(invocation));
   TRY_ASSIGN(const auto model, open_model(invocation.arguments[0]));
   TRY_ASSIGN(const ChatPrompt prompt, prompt_of(invocation, *model));
@@ -114,6 +136,8 @@ Result<OrderedJson> run(Invocation& invocation) {
 }
 
 void show(const OrderedJson& json, std::ostream& out) {
+  if (json.contains("transcripts"))
+    return show_prompt_set(json, out);
   if (json.contains("prompt"))
     out << json["prompt"].get<std::string>() << json["text"].get<std::string>() << "\n\n";
   else
@@ -130,6 +154,13 @@ constexpr VerbOption options[] = {
     {"prompt", "TEXT", "Text to continue."},
     {"text", "FILE", "The prompt from a file."},
     {"ids", "FILE", "The prompt as a JSON list of token ids."},
+    {"prompts", "FILE",
+     "A set of prompts (.jsonl, .json, or text with a prompt per line or empty lines between) on "
+     "up "
+     "to four models side by side: transcripts, where they part, and the KL of every token along "
+     "the first model's text."},
+    {"o", "FILE", "With --prompts: keep the transcripts in FILE, .json, .md or .html."},
+    {"resume", "", "With --prompts and -o FILE.json: leave out what FILE has already."},
     {"max-new", "N", "New tokens at most (default 64)."},
     {"temperature", "T", "0 (default) is greedy."},
     {"top-k", "K", "Draw from the K likeliest tokens; 0 (default) is off."},
@@ -149,7 +180,13 @@ constexpr VerbOption options[] = {
 } // namespace
 
 extern const Verb verb_generate;
-const Verb verb_generate{"generate", "MODEL --prompt TEXT", "Continues a text.", 1, 1, options, run,
+const Verb verb_generate{"generate",
+                         "MODEL --prompt TEXT | MODEL... --prompts FILE",
+                         "Continues a text.",
+                         1,
+                         4,
+                         options,
+                         run,
                          show};
 
 } // namespace bitlathe

@@ -17,10 +17,10 @@ ChatRow::ChatRow(QWidget* parent) : QWidget(parent) {
   chat_ = new QCheckBox(tr("Chat"), this);
   chat_->setAccessibleName(tr("Chat: apply the chat templates"));
   chat_->setShortcut(QKeySequence(Qt::ALT | Qt::Key_C));
-  row->addWidget(chat_);
   system_ = new QLineEdit(this);
   system_->setPlaceholderText(tr("System prompt: what every model is told first (optional)"));
   system_->setAccessibleName(tr("System prompt"));
+  system_->setObjectName(QStringLiteral("system"));
   system_->setToolTip(tr("Instructions in front of the conversation. A template without a place "
                          "for them refuses them or joins them with the first message"));
   system_->setClearButtonEnabled(true);
@@ -46,7 +46,7 @@ void ChatRow::refresh() {
       able_ ? tr("The prompt is a message to the models: each puts it into its own chat template, "
                  "and ends with its own end of turn. Off: the prompt is continued as it is (Alt+C)")
             : tr("None of these models has a chat template; the prompt is continued as it is"));
-  system_->setVisible(able_ && chat_->isChecked());
+  setVisible(able_ && chat_->isChecked());
 }
 
 bool ChatRow::wanted() const { return chat_->isChecked(); }

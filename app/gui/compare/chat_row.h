@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The switch that makes the prompt a message in a conversation, and what the models are told
-// first.
+// The switch that makes the prompt a message in a conversation, and the line with what the models
+// are told first, which shows while it is on.
 #pragma once
 
 #include "app/gui/compare/generation.h"
@@ -17,6 +17,7 @@ class ChatRow : public QWidget {
   Q_OBJECT
  public:
   explicit ChatRow(QWidget* parent = nullptr);
+  QCheckBox* box() { return chat_; } ///< to be put where there is room
   /// The switch can be used when a model has a template; what was chosen is kept for later.
   void setContenders(const QList<Contender>& contenders);
   ChatShown shown() const;

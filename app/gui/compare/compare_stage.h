@@ -1,33 +1,28 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Stage 4: the same prompt and seed for two to four models, side by side.
+// Stage 4: the same prompt and seed for two to four models, side by side, one prompt or a set.
 #pragma once
 
 #include "app/gui/compare/generation_runner.h"
-#include "app/gui/compare/prompt_set.h"
+#include "app/gui/compare/prompt_sets.h"
 #include "app/gui/compare/token_view.h"
 #include "app/gui/workbench.h"
 
 #include <QWidget>
 
-class QComboBox;
-class QDoubleSpinBox;
-class QGridLayout;
-class QLabel;
-class QPlainTextEdit;
-class QPushButton;
-class QSpinBox;
+class QSplitter;
 class QStackedWidget;
-class QToolButton;
 
 namespace bitlathe::gui {
 
 class Banner;
 class Card;
-class ChatRow;
-class ContenderPane;
 class EmptyState;
 class Evidence;
+class PanesView;
+class PromptBar;
+class PromptsCard;
 class TopTokens;
+class TranscriptBook;
 
 class CompareStage : public QWidget {
   Q_OBJECT
@@ -36,77 +31,88 @@ class CompareStage : public QWidget {
 
   CompareStage(Workbench& workbench, QWidget* parent = nullptr);
 
-  void run();
-  /// Runs the first `prompts` prompts of the set one after the other; 0 = all.
+  void run(); ///< the prompt as it is written
+  /// Runs the prompts of the set that have no transcript of these models and settings, all of them
+  /// where none is left; `prompts` > 0: only among the first.
   void runSet(int prompts);
   void stop();
-  bool running() const { return runner_->running() || !queue_.isEmpty(); }
-  const QList<Transcript>& transcripts() const { return transcripts_; }
-  const QList<Generation>& sides() const { return runner_->sides(); }
+  bool running() const { return runner_->running(); }
+  const std::vector<Transcript>& transcripts() const;
+  const QList<Generation>& sides() const { return sides_; } ///< as shown
   void setPrompt(const QString& prompt);
   void setMaxNew(int tokens);
+  void setSampling(const TranscriptSampling& sampling);
   void setChat(bool on, const QString& system = {});
   void loadPrompts(const QString& path); ///< read beside the window, then offered
+  int promptCount() const { return setSize_; }
+  void choosePrompt(int row); ///< shows its transcript if there is one
   /// Runs the first prompts of the set, as soon as one has been read; the first comes last.
   void rehearse(int prompts);
+  PanesView& panes() { return *panes_; }
+  PromptsCard& prompts() { return *prompts_; }
 
  protected:
   void dragEnterEvent(QDragEnterEvent* event) override;
   void dropEvent(QDropEvent* event) override;
+  void resizeEvent(QResizeEvent* event) override;
 
  private:
-  QWidget* buildPrompt();
-  QWidget* buildSampling();
-  void rebuildPanes();
-  void loadDefaultPrompts();
-  void choosePrompt(int index);
+  void buildLower(QSplitter* split);
+  void connectRunner();
+  void openDesk();
+  void contendersChanged();
+  void showLower(bool prompts);
   void nextPrompt(int by);
+  void offerSets();
   void askPrompts();
   void addContender();
   void refreshButtons();
-  void refreshMarks(int side, bool exact);
   void refreshDetail();
-  void setCurrent(qsizetype token);
+  void refreshProgress();
+  void refreshPrompts(); ///< the rows: set and typed ones, with what came of them
+  void refreshSummary();
+  void showTranscript(const Transcript& transcript);
+  void showIdle(const QString& prompt);
+  void start(const QList<Prompt>& prompts, const QList<int>& rows);
+  void promptDone(const Transcript& transcript);
   void runFinished();
-  void saveTranscript(bool json);
+  void buildTranscriptMenu();
+  void saveTranscripts(const QString& ending, const QString& filter);
   void forget();
   void keepState();
   void restoreState();
-  QString setSummary() const;
   qsizetype closestCall() const;
-  void runBackwards(int prompts);
-  SamplingShown sampling() const;
+  int rowOf(const std::string& prompt) const;
+  QList<Contender> contenders() const;
+  RunOptions options(bool of_set) const;
+  QList<int> rowsToRun(int prompts) const;
 
   Workbench& workbench_;
   GenerationRunner* runner_;
   Evidence* evidence_;
-  QList<Prompt> prompts_;
-  QString promptsName_;
-  QList<int> queue_; ///< prompts of the set still to run
-  QList<Transcript> transcripts_;
-  QList<qsizetype> divergences_; ///< by side
-  ChatShown ran_;                ///< of the run that is shown
-  qsizetype current_ = -1, under_ = -1;
+  TranscriptBook* book_;
+  QList<Contender> contenders_; ///< the panes are of
+  QList<PromptSetOffer> offers_;
+  PromptSet set_;
+  QString setPath_;
+  int setSize_ = 0;         ///< rows of the set; typed prompts follow
+  QList<int> rows_;         ///< of the prompts that run, in order; -1: typed
+  QList<Generation> sides_; ///< shown in the panes
+  bool live_ = false;       ///< what is shown is what runs
+  int row_ = -1;            ///< chosen
   int setWanted_ = -1;
-  bool restoring_ = false;
+  bool restoring_ = false, lowerPrompts_ = false;
 
   QStackedWidget* pages_;
+  QWidget* desk_ = nullptr; ///< made when it is first asked for
   EmptyState* empty_;
   Banner* banner_;
-  QComboBox* promptBox_;
-  ChatRow* chat_;
-  QPlainTextEdit* prompt_;
-  QDoubleSpinBox *temperature_, *topP_;
-  QSpinBox *topK_, *seed_, *maxNew_;
-  QComboBox* shading_;
-  QPushButton *run_, *stop_, *runSet_, *add_;
-  QToolButton* transcript_;
-  QWidget* panesBox_;
-  QGridLayout* panesGrid_;
-  QList<ContenderPane*> panes_;
-  QLabel* summary_;
+  PromptBar* bar_;
+  PanesView* panes_;
+  QSplitter* lower_;
   Card* detailCard_;
   TopTokens* detail_;
+  PromptsCard* prompts_;
 };
 
 } // namespace bitlathe::gui

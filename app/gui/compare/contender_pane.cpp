@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/compare/contender_pane.h"
 
-#include "app/gui/compare/generation_runner.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
+#include "app/gui/widgets/elided_label.h"
 
 #include <QHBoxLayout>
 #include <QLabel>
 #include <QPainter>
 #include <QToolButton>
+#include <QVBoxLayout>
 
 namespace bitlathe::gui {
 
@@ -26,55 +27,59 @@ QColor contenderColor(int index) {
   }
 }
 
-ContenderPane::ContenderPane(int index, const Contender& contender, bool removable, QWidget* parent)
+ContenderPane::ContenderPane(int index, const PaneInfo& info, QWidget* parent)
     : QFrame(parent), index_(index) {
   setRole(this, "card");
-  setAccessibleName(contender.title);
+  setAccessibleName(info.title);
   auto* column = new QVBoxLayout(this);
   column->setContentsMargins(1, space::s + 3, 1, 1);
-  column->setSpacing(space::xs);
+  column->setSpacing(1);
 
   auto* head = new QHBoxLayout;
   head->setContentsMargins(space::m, 0, space::s, 0);
-  auto* title = makeTitle(contender.title, this);
-  title->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
-  title->setMinimumWidth(60);
-  QString tip;
-  if (contender.checkpoint)
-    tip = tr("%1\n%2, %3 as stored")
-              .arg(QString::fromStdString(contender.checkpoint->path.string()),
-                   QString::fromStdString(contender.checkpoint->format),
-                   formatBytes(contender.checkpoint->bytes()));
-  title->setToolTip(tip);
+  auto* title = new ElidedLabel(this);
+  title->setFont(titleFont());
+  title->setText(info.title);
+  title->setToolTip(info.tip.isEmpty() ? info.path : info.path + QLatin1Char('\n') + info.tip);
   head->addWidget(title, 1);
-  state_ = new QLabel(this);
-  state_->setFont(smallFont());
-  setRole(state_, "muted");
-  state_->setToolTip(tr("New tokens per second, prompt processing not included"));
+  const auto small = [this](const QString& tip) {
+    auto* label = new QLabel(this);
+    label->setFont(smallFont());
+    setRole(label, "muted");
+    label->setToolTip(tip);
+    return label;
+  };
+  state_ = small({});
   head->addWidget(state_);
-  if (removable) {
+  if (info.removable) {
     auto* remove = new QToolButton(this);
     remove->setText(QStringLiteral("\u2715"));
     remove->setToolTip(tr("Takes this checkpoint out of the comparison; its files stay"));
-    remove->setAccessibleName(tr("Remove %1").arg(contender.title));
+    remove->setAccessibleName(tr("Remove %1").arg(info.title));
     connect(remove, &QToolButton::clicked, this, [this] { Q_EMIT removeRequested(index_); });
     head->addWidget(remove);
   }
   column->addLayout(head);
-  difference_ = new QLabel(this);
-  difference_->setFont(smallFont());
-  difference_->setContentsMargins(space::m, 0, space::m, 0);
-  difference_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred); // texts stay level
-  column->addWidget(difference_);
+  const auto line = [&](QLabel* label) {
+    label->setContentsMargins(space::m, 0, space::m, 0);
+    label->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred); // texts stay level
+    column->addWidget(label);
+  };
+  figures_ = small(
+      tr("New tokens per second (prompt processing apart), prompt tokens per second, and memory: "
+         "weights with what the engine keeps of them, and keys and values at the end of the text"));
+  line(figures_);
+  difference_ = small({});
+  line(difference_);
   view_ = new TokenView(this);
   view_->setColor(contenderColor(index));
-  view_->setAccessibleName(tr("Text of %1").arg(contender.title));
+  view_->setAccessibleName(tr("Text of %1").arg(info.title));
   view_->setToolTip({});
   column->addWidget(view_, 1);
+  figures_->setText(QStringLiteral(" "));
   setDifference({}, false);
-  const QString problem = GenerationRunner::problemOf(contender);
-  view_->setPlaceholder(problem.isEmpty() ? tr("The continuation appears here, token by token")
-                                          : problem);
+  view_->setPlaceholder(info.problem.isEmpty() ? tr("The continuation appears here, token by token")
+                                               : info.problem);
 }
 
 void ContenderPane::recolor() {
@@ -83,40 +88,48 @@ void ContenderPane::recolor() {
 }
 
 void ContenderPane::show(const Generation& g) {
-  QString text;
+  QString state, figures;
   switch (g.state) {
   case GenerationState::idle:
     break;
   case GenerationState::waiting:
-    text = tr("waiting");
+    state = g.step.isEmpty() ? tr("waiting") : QString(g.step);
     break;
   case GenerationState::running:
-    text = g.tokens.isEmpty() ? tr("reading the prompt")
-                              : tr("%1 tokens \u00b7 %2")
-                                    .arg(g.tokens.size())
-                                    .arg(formatRate(g.tokensPerSecond(), QStringLiteral("tok")));
+    state = g.tokens.isEmpty() ? tr("reading the prompt") : tr("writing");
     break;
   case GenerationState::done:
-  case GenerationState::stopped: {
-    text = tr("%1 tokens \u00b7 %2")
-               .arg(g.tokens.size())
-               .arg(formatRate(g.tokensPerSecond(), QStringLiteral("tok")));
-    if (g.state == GenerationState::stopped)
-      text += tr(" \u00b7 stopped");
-    else if (g.stopReason == QLatin1String("eos"))
-      text += tr(" \u00b7 ended by itself");
-    else if (g.stopReason == QLatin1String("context"))
-      text += tr(" \u00b7 context full");
+    state = g.stopReason == QLatin1String("eos")       ? tr("ended by itself")
+            : g.stopReason == QLatin1String("context") ? tr("context full")
+                                                       : tr("longest length");
     break;
-  }
+  case GenerationState::stopped:
+    state = tr("stopped");
+    break;
   case GenerationState::failed:
-    text = tr("cannot run");
+    state = g.tokens.isEmpty() ? tr("cannot run") : tr("failed");
     view_->setPlaceholder(g.problem);
     break;
   }
-  state_->setText(text);
+  if (!g.tokens.isEmpty()) {
+    figures = tr("%1 tokens").arg(g.tokens.size());
+    if (g.seconds > 0)
+      figures +=
+          QStringLiteral(" \u00b7 ") + formatRate(g.tokensPerSecond(), QStringLiteral("tok"));
+    if (g.promptSeconds > 0)
+      figures +=
+          tr(" \u00b7 prompt %1").arg(formatRate(g.promptTokensPerSecond(), QStringLiteral("tok")));
+    if (g.peakBytes > 0)
+      figures += tr(" \u00b7 %1 + %2 KV")
+                     .arg(formatBytes(g.peakBytes - std::min(g.peakBytes, g.kvBytes)),
+                          formatBytes(g.kvBytes));
+  }
+  state_->setText(state);
+  state_->setToolTip(g.problem);
+  setRole(state_, g.state == GenerationState::failed ? "error" : "muted");
+  figures_->setText(figures.isEmpty() ? QStringLiteral(" ") : figures);
   view_->setCaret(g.state == GenerationState::running);
-  setAccessibleDescription(text);
+  setAccessibleDescription(figures.isEmpty() ? state : state + QStringLiteral(", ") + figures);
 }
 
 void ContenderPane::setDifference(const QString& text, bool differs) {

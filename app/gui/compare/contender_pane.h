@@ -3,7 +3,6 @@
 #pragma once
 
 #include "app/gui/compare/token_view.h"
-#include "app/gui/workbench.h"
 
 #include <QFrame>
 
@@ -15,10 +14,19 @@ namespace bitlathe::gui {
 /// Slate, teal, violet, rose: the colour of a contender by its place, everywhere.
 QColor contenderColor(int index);
 
+/// Who is shown in a pane: a model that is open, or one that was when a transcript was written.
+struct PaneInfo {
+  QString title, path;
+  QString tip;     ///< more about it
+  QString problem; ///< why it cannot run; empty: it can
+  bool removable = false;
+  bool operator==(const PaneInfo& other) const = default;
+};
+
 class ContenderPane : public QFrame {
   Q_OBJECT
  public:
-  ContenderPane(int index, const Contender& contender, bool removable, QWidget* parent = nullptr);
+  ContenderPane(int index, const PaneInfo& info, QWidget* parent = nullptr);
   TokenView* view() const { return view_; }
   void recolor(); ///< after the theme changed
   /// Figures, state and reason of failure; the tokens themselves go to view().
@@ -34,7 +42,7 @@ class ContenderPane : public QFrame {
 
  private:
   int index_;
-  QLabel *state_, *difference_;
+  QLabel *state_, *figures_, *difference_;
   TokenView* view_;
 };
 

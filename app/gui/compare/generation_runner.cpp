@@ -1,63 +1,33 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/compare/generation_runner.h"
 
-#include "core/chat/chat.h"
 #include "core/text/tokenizer.h"
 
-#include <chrono>
 #include <mutex>
-#include <QStringDecoder>
 
 namespace bitlathe::gui {
+
+/// What happened on the jobs' thread, in order.
+struct GenerationRunner::Event {
+  enum class Kind { prompt_begun, preparing, begun, token, ended, measured, prompt_done };
+  Kind kind = Kind::token;
+  std::size_t index = 0; ///< of the side, or of the prompt
+  std::string step = {};
+  GenerateStep token = {};
+  double seconds = 0;
+  TranscriptSide side = {};
+  Transcript transcript = {};
+};
 
 /// Filled on the jobs' thread, emptied on the GUI thread.
 struct GenerationRunner::Stream {
   std::mutex mutex;
-  std::vector<GenerateStep> fresh; ///< under mutex
-  std::string rendered;            ///< under mutex
-  std::shared_ptr<const Tokenizer> tokenizer;
-  Utf8Stream utf8; ///< GUI thread
-  std::atomic<bool> started{false};
-  std::atomic<qint64> first_us{0}, last_us{0}; ///< when the first and the last token came
-  std::atomic<qint64> prompt_tokens{0};
-};
-
-namespace {
-
-qint64 nowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-ShownToken shown(const GenerateStep& step, const Tokenizer& tokenizer, Utf8Stream& utf8) {
-  ShownToken out;
-  out.id = step.id;
-  out.bytes = QByteArray::fromStdString(tokenizer.piece(step.id));
-  out.text = utf8.push(out.bytes);
-  out.prompt = step.prompt;
-  if (step.logprob) {
-    out.hasLogprob = true;
-    out.logprob = *step.logprob;
+  std::vector<Event> events; ///< under mutex
+  void push(Event event) {
+    const std::lock_guard lock(mutex);
+    events.push_back(std::move(event));
   }
-  for (const TopToken& top : step.top)
-    out.top.push_back({top.id, pieceText(tokenizer.piece(top.id)), top.logprob});
-  return out;
-}
-
-} // namespace
-
-QString pieceText(const std::string& bytes) {
-  QStringDecoder decoder(QStringDecoder::Utf8);
-  const QString text = decoder(QByteArrayView(bytes.data(), qsizetype(bytes.size())));
-  if (!decoder.hasError() && !text.contains(QChar(QChar::ReplacementCharacter)) &&
-      (!text.isEmpty() || bytes.empty()))
-    return text;
-  QString out;
-  for (const char byte : bytes)
-    out += QStringLiteral("<%1>").arg(quint8(byte), 2, 16, QLatin1Char('0')).toUpper();
-  return out;
-}
+};
 
 GenerationRunner::GenerationRunner(Workbench& workbench, QObject* parent)
     : QObject(parent), workbench_(workbench), cache_(EngineCache::make(workbench.engine())) {
@@ -67,197 +37,235 @@ GenerationRunner::GenerationRunner(Workbench& workbench, QObject* parent)
 GenerationRunner::~GenerationRunner() = default;
 
 QString GenerationRunner::problemOf(const Contender& contender) {
-  if (!contender.checkpoint)
-    return tr("This checkpoint is not open.");
-  const Checkpoint& checkpoint = *contender.checkpoint;
-  if (!checkpoint.spec)
-    return tr("Cannot run: %1").arg(QString::fromStdString(checkpoint.why_not_runnable));
-  if (!checkpoint.tokenizer)
-    return tr("No tokenizer: %1").arg(QString::fromStdString(checkpoint.tokenizer_problem));
-  return {};
+  return QString::fromStdString(why_not_writing(contender.checkpoint.get()));
 }
 
-void GenerationRunner::start(const QList<Contender>& contenders, const QString& prompt,
-                             const SamplingShown& sampling, int logprobs, const ChatShown& chat) {
-  stop();
-  ++run_;
-  announced_ = false;
-  sides_.clear();
-  streams_.clear();
-  jobs_.clear();
+std::vector<RunModel> GenerationRunner::modelsOf(const QList<Contender>& contenders) {
+  std::vector<RunModel> out;
+  for (const Contender& contender : contenders)
+    out.push_back({contender.title.toStdString(), contender.checkpoint, {}});
+  return out;
+}
+
+void GenerationRunner::start(const QList<Contender>& contenders, const QList<Prompt>& prompts,
+                             const RunOptions& options) {
+  clear();
+  if (contenders.isEmpty() || prompts.isEmpty())
+    return;
+  contenders_ = contenders;
+  prompts_ = prompts;
+  running_ = true;
+  begin(0);
+  stream_ = std::make_shared<Stream>();
+
   std::vector<std::shared_ptr<const Checkpoint>> wanted;
   for (const Contender& contender : contenders)
     wanted.push_back(contender.checkpoint);
+  const QString title =
+      prompts.size() > 1  ? tr("Run %1 prompts on %2 models").arg(prompts.size()).arg(wanted.size())
+      : wanted.size() > 1 ? tr("Generate with %1 models").arg(wanted.size())
+                          : tr("Generate with %1").arg(contenders[0].title);
+  job_ = workbench_.engine().run<int>(
+      QStringLiteral("generate"), title, this,
+      [cache = cache_, stream = stream_, wanted, models = modelsOf(contenders),
+       list = std::vector<Prompt>(prompts.begin(), prompts.end()),
+       options](Feedback& feedback, Compute& compute) mutable -> Result<int> {
+        for (RunModel& model : models)
+          model.engine = [&cache, &compute, &wanted, &model] {
+            return cache->get(model.checkpoint, compute, wanted);
+          };
+        using Kind = Event::Kind;
+        RunSink sink;
+        sink.prompt_begun = [&](std::size_t prompt) {
+          stream->push({.kind = Kind::prompt_begun, .index = prompt});
+        };
+        sink.preparing = [&](std::size_t side, const std::string& step) {
+          feedback.set_step(models[side].title + ": " + step);
+          stream->push({.kind = Kind::preparing, .index = side, .step = step});
+        };
+        sink.begun = [&](std::size_t side, const TranscriptSide& what) {
+          stream->push({.kind = Kind::begun, .index = side, .side = what});
+        };
+        sink.token = [&](std::size_t side, const GenerateStep& token, double seconds) {
+          stream->push({.kind = Kind::token, .index = side, .token = token, .seconds = seconds});
+        };
+        sink.ended = [&](std::size_t side, const TranscriptSide& what) {
+          stream->push({.kind = Kind::ended, .index = side, .side = what});
+        };
+        sink.measured = [&](std::size_t side, const TranscriptSide& what) {
+          stream->push({.kind = Kind::measured, .index = side, .side = what});
+        };
+        sink.prompt_done = [&](std::size_t prompt, const Transcript& transcript) {
+          stream->push({.kind = Kind::prompt_done, .index = prompt, .transcript = transcript});
+        };
+        TRY(run_prompts(models, list, options, feedback, sink));
+        return 0;
+      },
+      [this, run = run_](const Result<int>& outcome) { ended(run, outcome); });
+}
 
-  for (int side = 0; side < contenders.size(); ++side) {
-    const Contender& contender = contenders[side];
+void GenerationRunner::begin(int prompt) {
+  prompt_ = prompt;
+  sides_.clear();
+  utf8_.assign(std::size_t(contenders_.size()), {});
+  for (const Contender& contender : contenders_) {
     Generation generation;
     generation.title = contender.title;
     if (contender.checkpoint)
       generation.detail = QString::fromStdString(contender.checkpoint->path.string());
-    generation.prompt = prompt;
+    generation.prompt = QString::fromStdString(prompts_[prompt].text);
     generation.problem = problemOf(contender);
     generation.state =
         generation.problem.isEmpty() ? GenerationState::waiting : GenerationState::failed;
     sides_.push_back(generation);
-    streams_.push_back(std::make_shared<Stream>());
-    jobs_.push_back(0);
-    Q_EMIT sideReset(side);
-    if (generation.state == GenerationState::failed)
-      continue;
-
-    const auto stream = streams_.back();
-    stream->tokenizer = contender.checkpoint->tokenizer;
-    GenerateOptions options;
-    options.max_new = sampling.maxNew;
-    options.sampling = {float(sampling.temperature), sampling.topK, float(sampling.topP),
-                        sampling.seed};
-    options.logprobs = logprobs;
-    jobs_.back() = workbench_.engine().run<GenerateResult>(
-        QStringLiteral("generate:%1").arg(side), tr("Generate with %1").arg(contender.title), this,
-        [cache = cache_, checkpoint = contender.checkpoint, wanted, stream, options, chat,
-         text = prompt.toStdString()](Feedback& feedback,
-                                      Compute& compute) mutable -> Result<GenerateResult> {
-          if (chat.on) { // first, because it may refuse
-            TRY_ASSIGN(ChatPrompt made,
-                       chat_prompt(*checkpoint, chat_messages(text, chat.system.toStdString())));
-            options.prompt = std::move(made.ids);
-            options.stop = std::move(made.stop);
-            const std::lock_guard lock(stream->mutex);
-            stream->rendered = std::move(made.text);
-          } else {
-            options.prompt = checkpoint->tokenizer->encode(text);
-          }
-          feedback.set_step("loading weights");
-          TRY_ASSIGN(Engine * engine, cache->get(checkpoint, compute, wanted));
-          if (options.prompt.empty() && checkpoint->tokenizer->bos() >= 0)
-            options.prompt.push_back(checkpoint->tokenizer->bos());
-          if (options.prompt.empty())
-            return Error{"bad-argument", "The prompt is empty: write at least one word", {}};
-          stream->prompt_tokens = qint64(options.prompt.size());
-          stream->started = true;
-          feedback.set_step("generating");
-          options.on_token = [&](const GenerateStep& step) {
-            const qint64 now = nowUs();
-            if (stream->first_us == 0)
-              stream->first_us = now;
-            stream->last_us = now;
-            const std::lock_guard lock(stream->mutex);
-            stream->fresh.push_back(step);
-          };
-          return generate(*engine, options, feedback);
-        },
-        [this, side, run = run_](const Result<GenerateResult>& outcome) {
-          sideEnded(side, run, outcome);
-        });
   }
-  checkFinished();
+  Q_EMIT promptBegun(prompt);
 }
 
 void GenerationRunner::stop() {
-  for (const JobId job : jobs_)
-    if (job != 0)
-      workbench_.engine().cancel(job);
+  if (job_ != 0)
+    workbench_.engine().cancel(job_);
 }
 
 void GenerationRunner::clear() {
   stop();
   ++run_; // what still ends belongs to no run
   sides_.clear();
-  streams_.clear();
-  jobs_.clear();
-  announced_ = true;
+  prompts_.clear();
+  stream_.reset();
+  job_ = 0;
+  prompt_ = -1;
+  running_ = false;
 }
 
-bool GenerationRunner::running() const {
-  for (const Generation& side : sides_)
-    if (side.state == GenerationState::waiting || side.state == GenerationState::running)
-      return true;
-  return false;
+double GenerationRunner::progress() const {
+  for (const JobStatus& job : workbench_.engine().jobs())
+    if (job.id == job_ && job_ != 0 && job.total > 0)
+      return std::min(1.0, double(job.done) / double(job.total));
+  return -1;
+}
+
+double GenerationRunner::secondsLeft() const {
+  for (const JobStatus& job : workbench_.engine().jobs())
+    if (job.id == job_ && job_ != 0)
+      return job.eta_seconds;
+  return -1;
 }
 
 void GenerationRunner::poll() {
-  for (int side = 0; side < sides_.size(); ++side) {
-    Stream& stream = *streams_[side];
-    Generation& generation = sides_[side];
-    std::vector<GenerateStep> fresh;
-    std::string rendered;
-    {
-      const std::lock_guard lock(stream.mutex);
-      fresh.swap(stream.fresh);
-      rendered.swap(stream.rendered);
+  if (!stream_)
+    return;
+  std::vector<Event> events;
+  {
+    const std::lock_guard lock(stream_->mutex);
+    events.swap(stream_->events);
+  }
+  // Short prompts may have come and gone since the last look: only the last one is drawn.
+  std::size_t last = 0;
+  for (std::size_t i = 0; i < events.size(); ++i)
+    if (events[i].kind == Event::Kind::prompt_begun)
+      last = i;
+  const quint64 run = run_;
+  for (std::size_t i = 0; i < events.size() && run == run_;) {
+    Event& event = events[i];
+    if (i < last && event.kind != Event::Kind::prompt_done) {
+      ++i;
+      continue;
     }
-    if (!rendered.empty()) {
-      generation.rendered = QString::fromStdString(rendered);
+    if (event.kind != Event::Kind::token) {
+      apply(event);
+      ++i;
+      continue;
+    }
+    // All tokens up to the next other event, side by side.
+    QList<qsizetype> from;
+    for (const Generation& side : sides_)
+      from.push_back(side.tokens.size());
+    for (; i < events.size() && events[i].kind == Event::Kind::token; ++i)
+      apply(events[i]);
+    for (int side = 0; side < sides_.size() && run == run_; ++side)
+      if (sides_[side].tokens.size() > from[side]) {
+        Q_EMIT tokensCame(side, from[side]);
+        Q_EMIT sideChanged(side);
+      }
+  }
+}
+
+void GenerationRunner::apply(Event& event) {
+  using Kind = Event::Kind;
+  if (event.kind == Kind::prompt_begun) {
+    if (int(event.index) != prompt_)
+      begin(int(event.index));
+    return;
+  }
+  if (event.kind == Kind::prompt_done) {
+    Q_EMIT promptDone(int(event.index), event.transcript);
+    return;
+  }
+  const int side = int(event.index);
+  Generation& generation = sides_[side];
+  switch (event.kind) {
+  case Kind::preparing:
+    generation.step = QString::fromStdString(event.step);
+    break;
+  case Kind::begun:
+    generation.state = GenerationState::running;
+    generation.promptTokens = qsizetype(event.side.prompt_tokens);
+    if (!event.side.rendered.empty()) {
+      generation.rendered = QString::fromStdString(event.side.rendered);
       Q_EMIT promptRendered(side);
     }
-    bool changed = false;
-    if (generation.state == GenerationState::waiting && stream.started) {
-      generation.state = GenerationState::running;
-      changed = true;
-    }
-    if (!fresh.empty()) {
-      const qsizetype from = generation.tokens.size();
-      for (const GenerateStep& step : fresh)
-        if (!step.prompt)
-          generation.tokens.push_back(shown(step, *stream.tokenizer, stream.utf8));
-      generation.promptTokens = stream.prompt_tokens;
-      // The first token comes with the prompt; the rate is of those after it.
-      const double since = double(stream.last_us - stream.first_us) * 1e-6;
-      if (generation.state == GenerationState::running && generation.tokens.size() > 1 && since > 0)
-        generation.seconds =
-            since * double(generation.tokens.size()) / double(generation.tokens.size() - 1);
-      Q_EMIT tokensCame(side, from);
-      changed = true;
-    }
-    if (changed)
-      Q_EMIT sideChanged(side);
+    break;
+  case Kind::token: {
+    const Tokenizer& tokenizer = *contenders_[side].checkpoint->tokenizer;
+    ShownToken token;
+    token.id = event.token.id;
+    const std::string piece = tokenizer.piece(token.id);
+    token.bytes = QByteArray::fromStdString(piece);
+    token.text = QString::fromStdString(utf8_[event.index].push(piece));
+    token.hasLogprob = event.token.logprob.has_value();
+    token.logprob = event.token.logprob.value_or(0);
+    for (const TopToken& top : event.token.top)
+      token.top.push_back({top.id, pieceText(tokenizer.piece(top.id)), top.logprob});
+    generation.tokens.push_back(token);
+    // The newest token's own product is not in yet.
+    if (const auto before = generation.tokens.size() - 1; before > 0)
+      generation.seconds = event.seconds * double(before + 1) / double(before);
+    return; // told together with its neighbours
   }
-}
-
-void GenerationRunner::sideEnded(int side, quint64 run, const Result<GenerateResult>& outcome) {
-  if (run != run_ || side >= sides_.size())
-    return;
-  poll(); // what came since the last sample
-  Generation& generation = sides_[side];
-  Stream& stream = *streams_[side];
-  jobs_[side] = 0;
-  if (const QString rest = stream.utf8.finish(); !rest.isEmpty() && !generation.tokens.isEmpty())
-    generation.tokens.back().text += rest;
-  if (outcome.ok()) {
-    generation.state = GenerationState::done;
-    generation.stopReason = QString::fromStdString(outcome->stop_reason);
-    generation.promptSeconds = outcome->prompt_seconds;
-    generation.seconds = outcome->seconds;
-    generation.promptTokens = qsizetype(outcome->prompt.size());
-    // Probabilities of the steps, when tokens were handed out without them.
-    qsizetype at = 0;
-    for (const GenerateStep& step : outcome->steps) {
-      if (step.prompt || at >= generation.tokens.size())
-        continue;
-      ShownToken& token = generation.tokens[at++];
-      if (token.top.isEmpty() && !step.top.empty()) {
-        Utf8Stream unused;
-        const ShownToken full = shown(step, *stream.tokenizer, unused);
-        token.top = full.top;
-        token.hasLogprob = full.hasLogprob;
-        token.logprob = full.logprob;
-      }
-    }
-  } else if (outcome.error().cancelled()) {
-    generation.state = GenerationState::stopped;
-  } else {
-    generation.state = GenerationState::failed;
-    generation.problem = QString::fromStdString(outcome.error().text());
+  case Kind::ended:
+    if (const auto rest = utf8_[event.index].finish();
+        !rest.empty() && !generation.tokens.isEmpty())
+      generation.tokens.back().text += QString::fromStdString(rest);
+    [[fallthrough]];
+  case Kind::measured:
+    takeFigures(generation, event.side);
+    break;
+  default:
+    break;
   }
   Q_EMIT sideChanged(side);
-  checkFinished();
 }
 
-void GenerationRunner::checkFinished() {
-  if (announced_ || running())
+void GenerationRunner::ended(quint64 run, const Result<int>& outcome) {
+  if (run != run_)
     return;
-  announced_ = true;
+  poll(); // what came since the last sample
+  if (run != run_)
+    return;
+  running_ = false;
+  job_ = 0;
+  // A job that was dropped from the queue told nobody.
+  for (int side = 0; side < sides_.size(); ++side)
+    if (sides_[side].state == GenerationState::waiting ||
+        sides_[side].state == GenerationState::running) {
+      sides_[side].state = GenerationState::stopped;
+      if (!outcome.ok() && !outcome.error().cancelled()) {
+        sides_[side].state = GenerationState::failed;
+        sides_[side].problem = QString::fromStdString(outcome.error().text());
+      }
+      Q_EMIT sideChanged(side);
+    }
   Q_EMIT finished();
 }
 

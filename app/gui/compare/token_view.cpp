@@ -46,6 +46,7 @@ void TokenView::setTokens(const QList<ShownToken>& tokens) {
   tokens_ = tokens;
   divergence_ = current_ = under_ = -1;
   agrees_.clear();
+  kl_.clear();
   relayout();
 }
 
@@ -73,6 +74,11 @@ void TokenView::setShading(Shading shading) {
 void TokenView::setMarks(qsizetype divergence, const QList<bool>& agrees) {
   divergence_ = divergence;
   agrees_ = agrees;
+  viewport()->update();
+}
+
+void TokenView::setKl(const QList<double>& kl) {
+  kl_ = kl;
   viewport()->update();
 }
 
@@ -238,6 +244,13 @@ QColor TokenView::shade(qsizetype token) const {
       return Qt::transparent;
     return agrees_[token] ? mixed(c.raised, c.ok, 0.13) : mixed(c.raised, c.outlier, 0.24);
   }
+  if (shading_ == Shading::divergence) {
+    if (token >= kl_.size())
+      return Qt::transparent;
+    // At most this much of the probability can lie elsewhere (Bretagnolle and Huber's bound), so
+    // that the scale ends at 1 and small divergences are still seen.
+    return mixed(c.raised, c.outlier, 0.75 * std::sqrt(1 - std::exp(-std::max(0.0, kl_[token]))));
+  }
   if (shading_ == Shading::probability && tokens_[token].hasLogprob) {
     // 1 - p, so that surprises stand out and certain text stays calm.
     const double surprise = 1 - std::exp(tokens_[token].logprob);
@@ -378,7 +391,8 @@ bool TokenView::viewportEvent(QEvent* event) {
     auto* help = static_cast<QHelpEvent*>(event);
     const qsizetype token = tokenAt(help->pos());
     if (token >= 0)
-      QToolTip::showText(help->globalPos(), tokenTip(tokens_[token], token, color_), this);
+      QToolTip::showText(help->globalPos(),
+                         tokenTip(tokens_[token], token, color_, kl_.value(token, -1)), this);
     else
       QToolTip::hideText();
     return true;
@@ -386,7 +400,7 @@ bool TokenView::viewportEvent(QEvent* event) {
   return QAbstractScrollArea::viewportEvent(event);
 }
 
-QString tokenTip(const ShownToken& token, qsizetype index, const QColor& color) {
+QString tokenTip(const ShownToken& token, qsizetype index, const QColor& color, double kl) {
   QString out = QStringLiteral("<b>%1</b>&nbsp; %2")
                     .arg(visibleToken(token.text).toHtmlEscaped(),
                          TokenView::tr("token %1, id %2").arg(index + 1).arg(token.id));
@@ -394,6 +408,9 @@ QString tokenTip(const ShownToken& token, qsizetype index, const QColor& color) 
     out += QStringLiteral("<br>") +
            TokenView::tr("probability %1 (%2 nats)")
                .arg(formatPercent(std::exp(token.logprob), 1), formatNumber(token.logprob, 3));
+  if (kl >= 0)
+    out += QStringLiteral("<br>") +
+           TokenView::tr("KL from the first model here %1 nats").arg(formatNumber(kl, 3));
   if (token.top.isEmpty())
     return out + QStringLiteral("<br><i>%1</i>")
                      .arg(TokenView::tr("No alternatives were recorded for this run"));

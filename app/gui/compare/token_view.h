@@ -13,7 +13,7 @@ namespace bitlathe::gui {
 class TokenView : public QAbstractScrollArea {
   Q_OBJECT
  public:
-  enum class Shading { agreement, probability, none };
+  enum class Shading { agreement, probability, divergence, none };
 
   explicit TokenView(QWidget* parent = nullptr);
 
@@ -26,6 +26,8 @@ class TokenView : public QAbstractScrollArea {
   void setShading(Shading shading);
   /// `agrees` has one entry per token, or none when it is not known yet.
   void setMarks(qsizetype divergence, const QList<bool>& agrees);
+  /// KL per token, as far as it is of this text; for the shading and the tips.
+  void setKl(const QList<double>& kl);
   /// The token shown as current in all panes; -1: none.
   void setCurrent(qsizetype token);
   qsizetype current() const { return current_; }
@@ -77,6 +79,7 @@ class TokenView : public QAbstractScrollArea {
   QString prompt_, placeholder_;
   QList<ShownToken> tokens_;
   QList<bool> agrees_;
+  QList<double> kl_;
   QList<Segment> segments_;
   Shading shading_ = Shading::agreement;
   qsizetype divergence_ = -1, current_ = -1, under_ = -1;
@@ -84,7 +87,8 @@ class TokenView : public QAbstractScrollArea {
   bool caret_ = false;
 };
 
-/// HTML of one token for tooltips: probability, rank and the alternatives with bars.
-QString tokenTip(const ShownToken& token, qsizetype index, const QColor& color);
+/// HTML of one token for tooltips: probability, rank and the alternatives with bars; `kl` < 0: not
+/// known.
+QString tokenTip(const ShownToken& token, qsizetype index, const QColor& color, double kl = -1);
 
 } // namespace bitlathe::gui
