@@ -2,7 +2,7 @@
 // Options that perplexity and compare share.
 #pragma once
 
-#include "app/cli/verb.h"
+#include "app/cli/steps.h"
 #include "core/eval/judged_text.h"
 
 namespace bitlathe {
@@ -21,6 +21,7 @@ inline constexpr VerbOption eval_options[] = {
     {"activations", "A",
      "Activation scheme to run quantized modules with (default: the model's own); compare: of the "
      "candidates."},
+    memory_cap_option,
 };
 
 } // namespace bitlathe

@@ -32,6 +32,22 @@ constexpr VerbOption common_options[] = {
     {"help", "", "Show this help."},
 };
 
+/// The common options that a verb does not have in another form.
+std::vector<VerbOption> common_of(const Verb& verb) {
+  std::vector<VerbOption> out;
+  for (const VerbOption& common : common_options)
+    if (std::none_of(verb.options.begin(), verb.options.end(),
+                     [&](const VerbOption& own) { return own.name == common.name; }))
+      out.push_back(common);
+  return out;
+}
+std::vector<VerbOption> options_of(const Verb& verb) {
+  std::vector<VerbOption> out(verb.options.begin(), verb.options.end());
+  const auto common = common_of(verb);
+  out.insert(out.end(), common.begin(), common.end());
+  return out;
+}
+
 Feedback* interrupted = nullptr;
 void on_interrupt(int) {
   if (interrupted)
@@ -82,7 +98,7 @@ void print_help(const Verb& verb, std::ostream& out) {
       << verb.summary << "\n\n";
   print_options(out, verb.options);
   out << '\n';
-  print_options(out, common_options);
+  print_options(out, common_of(verb));
   if (std::any_of(verb.options.begin(), verb.options.end(),
                   [](const VerbOption& option) { return option.name == "scheme"; }))
     print_choices(out);
@@ -133,21 +149,20 @@ QStringList expand_lists(const Verb& verb, const QStringList& words) {
 
 Result<Invocation*> parse(const Verb& verb, const QStringList& words, Invocation& invocation) {
   QCommandLineParser parser;
-  for (const auto options : {verb.options, std::span<const VerbOption>(common_options)})
-    for (const VerbOption& option : options)
-      parser.addOption(QCommandLineOption(q(option.name), q(option.summary), q(option.value)));
+  const auto options = options_of(verb);
+  for (const VerbOption& option : options)
+    parser.addOption(QCommandLineOption(q(option.name), q(option.summary), q(option.value)));
   if (!parser.parse(QStringList{"bitlathe-cli"} + expand_lists(verb, words)))
     return usage_error(parser.errorText().toStdString());
-  for (const auto options : {verb.options, std::span<const VerbOption>(common_options)})
-    for (const VerbOption& option : options) {
-      if (!parser.isSet(q(option.name)))
-        continue;
-      if (option.not_yet)
-        return usage_error("--" + std::string(option.name) + " is not available yet");
-      auto& values = invocation.options[std::string(option.name)];
-      for (const QString& value : parser.values(q(option.name)))
-        values.push_back(value.toStdString());
-    }
+  for (const VerbOption& option : options) {
+    if (!parser.isSet(q(option.name)))
+      continue;
+    if (option.not_yet)
+      return usage_error("--" + std::string(option.name) + " is not available yet");
+    auto& values = invocation.options[std::string(option.name)];
+    for (const QString& value : parser.values(q(option.name)))
+      values.push_back(value.toStdString());
+  }
   for (const QString& argument : parser.positionalArguments())
     invocation.arguments.push_back(argument.toStdString());
   const int count = int(invocation.arguments.size());

@@ -2,6 +2,7 @@
 #include "app/cli/steps.h"
 
 #include "core/engine/kv_memory.h"
+#include "core/engine/residency.h"
 
 #include <algorithm>
 #include <cctype>
@@ -97,13 +98,32 @@ std::string known_kv() {
   return out;
 }
 
-Result<EngineOptions> engine_options(const Invocation& invocation) {
+Result<EngineOptions> engine_options(const Invocation& invocation, const Compute& compute) {
   EngineOptions options;
   if (invocation.has("kv")) {
     TRY_ASSIGN(options.kv, parse_kv(invocation.text("kv")));
   }
   options.activations = invocation.text("activations");
+  if (invocation.has("memory-cap")) {
+    TRY_ASSIGN(const std::uint64_t cap, parse_size(invocation.text("memory-cap")));
+    options.residency = std::make_shared<Residency>(cap);
+  } else if (compute.device().backend == "cpu") {
+    options.residency = std::make_shared<Residency>(default_weight_budget());
+  }
   return options;
+}
+
+void add_residency(const EngineOptions& options, OrderedJson& json) {
+  const Residency* memory = options.residency.get();
+  if (!memory)
+    return;
+  json["weight_budget"] = memory->budget();
+  json["peak_weight_bytes"] = memory->most_bytes();
+  json["block_loads"] = memory->loads();
+  if (memory->exceeded())
+    json["notes"].push_back("The largest part that is loaded at once takes " +
+                            std::to_string(memory->most_bytes()) +
+                            " bytes, which is more than the memory cap");
 }
 
 void add_activity(const Engine& engine, const EngineOptions& options, OrderedJson& json) {

@@ -28,10 +28,18 @@ OrderedJson verification_json(const ExportOutcome& outcome);
 /// are powers of 1024.
 Result<std::uint64_t> parse_size(const std::string& text);
 
+inline constexpr VerbOption memory_cap_option{
+    "memory-cap", "SIZE",
+    "Keep at most SIZE of weights in memory: blocks are loaded when it is their turn."};
+
 /// "f32, f16, int8, ...": the KV schemes, for help.
 std::string known_kv();
-/// --kv and --activations of verbs that run models.
-Result<EngineOptions> engine_options(const Invocation& invocation);
+/// --kv, --activations and --memory-cap of verbs that run models: engines made with copies of the
+/// options share the memory. Without a cap, most of the machine's where the CPU computes.
+Result<EngineOptions> engine_options(const Invocation& invocation, const Compute& compute);
+/// "weight_budget", "peak_weight_bytes" and "block_loads" of a run with a memory cap, and a note when
+/// it could not be kept.
+void add_residency(const EngineOptions& options, OrderedJson& json);
 /// "activity" and "kv" of a report about a run: what was seen of inputs, keys and values, by module
 /// and by layer, and what the cache takes.
 void add_activity(const Engine& engine, const EngineOptions& options, OrderedJson& json);

@@ -3,6 +3,8 @@
 // what happens. Weights stay packed; activations are f32.
 #include "core/engine/block.h"
 #include "core/engine/kv_memory.h"
+#include "core/engine/linear_weight.h"
+#include "core/engine/residency.h"
 
 #include <algorithm>
 
@@ -67,16 +69,82 @@ class DecoderSequence final : public Sequence {
   std::int64_t allocated_ = 0;
 };
 
+/// Matrices that are loaded and dropped together.
+class WeightPiece final : public Residency::Piece {
+ public:
+  WeightPiece(std::vector<Linear*> linears, const WeightForm& form, const Linear& embedding)
+      : linears_(std::move(linears)), form_(form), embedding_(embedding) {}
+
+  std::uint64_t size() const override {
+    if (last_ > 0)
+      return last_;
+    std::uint64_t sum = 0;
+    for (const Linear* linear : linears_)
+      sum += expected_bytes(*linear, form_).total();
+    return sum;
+  }
+  Result<std::uint64_t> load() override {
+    for (Linear* linear : linears_)
+      TRY(load_linear(*linear, form_, linear->tied ? &embedding_ : nullptr));
+    last_ = 0;
+    for (const Linear* linear : linears_)
+      last_ += loaded_bytes(*linear).total();
+    return last_;
+  }
+  void drop() override {
+    for (Linear* linear : linears_) {
+      drop_linear(*linear);
+      if (linear->tied)
+        linear->weight = &embedding_.module->weight;
+    }
+  }
+  std::uint64_t own_bytes() const {
+    std::uint64_t sum = 0;
+    for (const Linear* linear : linears_)
+      sum += loaded_bytes(*linear).own;
+    return sum;
+  }
+
+ private:
+  const std::vector<Linear*> linears_;
+  const WeightForm form_;
+  const Linear& embedding_;
+  std::uint64_t last_ = 0; ///< what it took
+};
+
 class Decoder final : public Engine {
  public:
   Decoder(std::shared_ptr<const Checkpoint> checkpoint, Compute& compute, DecoderWeights weights,
-          KvScheme kv, ActivationTap tap)
+          KvScheme kv, const EngineOptions& options)
       : checkpoint_(std::move(checkpoint)), weights_(std::move(weights)), kv_(std::move(kv)),
-        spec_(*checkpoint_->spec), block_(spec_, compute, std::move(tap)),
-        batch_(batch_size(weights_.largest)) {
+        spec_(*checkpoint_->spec), residency_(options.residency),
+        block_(spec_, compute, options.tap), batch_(batch_size(weights_.largest)) {
     for (std::int64_t i = 0; i < spec_.layers; ++i)
       kv_counts_.push_back(std::make_shared<KvCounts>());
+    if (!residency_)
+      return;
+    const WeightForm form{compute, options.round_weights_to_f16};
+    const auto add = [&](std::vector<Linear*> linears) {
+      pieces_.push_back(std::make_unique<WeightPiece>(std::move(linears), form,
+                                                      std::as_const(weights_.embedding)));
+    };
+    for (DecoderLayer& layer : weights_.layers)
+      add(linears_of(layer));
+    std::vector<Linear*> table{&weights_.embedding};
+    if (weights_.positions.module)
+      table.push_back(&weights_.positions);
+    if (weights_.head.tied) // needs the table
+      table.push_back(&weights_.head);
+    add(std::move(table));
+    if (!weights_.head.tied)
+      add({&weights_.head});
   }
+  ~Decoder() override {
+    for (const auto& piece : pieces_)
+      residency_->forget(*piece);
+  }
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
 
   const ModelSpec& spec() const override { return spec_; }
   const Checkpoint& checkpoint() const override { return *checkpoint_; }
@@ -103,7 +171,12 @@ class Decoder final : public Engine {
       out.layers.push_back(*counts);
     return out;
   }
-  std::uint64_t weight_bytes() const override { return weights_.bytes; }
+  std::uint64_t weight_bytes() const override {
+    std::uint64_t sum = weights_.bytes;
+    for (const auto& piece : pieces_)
+      sum += piece->own_bytes();
+    return sum;
+  }
 
   Result<std::unique_ptr<Sequence>> new_sequence(std::int64_t capacity) override {
     if (capacity < 1)
@@ -197,21 +270,32 @@ class Decoder final : public Engine {
     x_.resize(ids.size() * std::size_t(spec_.hidden));
     h_.resize(x_.size());
     std::vector<Segment> segments;
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      const auto& state = static_cast<const DecoderSequence&>(*sequences[i]);
-      segments.push_back({nullptr, state.length_, state.length_ + 1, 1});
-      block_.embed(weights_.embedding, weights_.positions, ids.subspan(i, 1), state.length_,
-                   x_.data() + std::int64_t(i) * spec_.hidden);
+    {
+      TRY_ASSIGN(const Residency::Hold table, hold(std::size_t(spec_.layers)));
+      for (std::size_t i = 0; i < ids.size(); ++i) {
+        const auto& state = static_cast<const DecoderSequence&>(*sequences[i]);
+        segments.push_back({nullptr, state.length_, state.length_ + 1, 1});
+        block_.embed(weights_.embedding, weights_.positions, ids.subspan(i, 1), state.length_,
+                     x_.data() + std::int64_t(i) * spec_.hidden);
+      }
     }
     for (std::int64_t layer = 0; layer < spec_.layers; ++layer) {
       for (std::size_t i = 0; i < ids.size(); ++i)
         segments[i].cache =
             &static_cast<DecoderSequence&>(*sequences[i]).layers_[std::size_t(layer)];
+      TRY_ASSIGN(const Residency::Hold weights, hold(std::size_t(layer)));
       TRY(block_.run(weights_.layers[std::size_t(layer)], segments, x_.data(), feedback));
     }
     for (Sequence* sequence : sequences)
       ++static_cast<DecoderSequence&>(*sequence).length_;
     return {};
+  }
+
+  /// Loads a piece for as long as the value lives; nothing where everything stays loaded.
+  Result<Residency::Hold> hold(std::size_t piece) {
+    if (!residency_)
+      return Residency::Hold();
+    return residency_->hold(*pieces_[piece]);
   }
 
   /// Stores the keys and values of the whole sequence once more.
@@ -239,10 +323,14 @@ class Decoder final : public Engine {
     const auto n = std::int64_t(ids.size());
     x_.resize(std::size_t(n * spec_.hidden));
     h_.resize(x_.size());
-    block_.embed(weights_.embedding, weights_.positions, ids, state.length_, x_.data());
+    {
+      TRY_ASSIGN(const Residency::Hold table, hold(std::size_t(spec_.layers)));
+      block_.embed(weights_.embedding, weights_.positions, ids, state.length_, x_.data());
+    }
     for (std::int64_t i = 0; i < spec_.layers; ++i) {
       // Taps must see every token.
       const std::int64_t from = i + 1 == spec_.layers && !block_.tapped() ? wanted : 0;
+      TRY_ASSIGN(const Residency::Hold weights, hold(std::size_t(i)));
       TRY(block_.run(weights_.layers[std::size_t(i)], state.layers_[std::size_t(i)], state.length_,
                      total_, x_.data(), n, from, feedback));
     }
@@ -261,6 +349,7 @@ class Decoder final : public Engine {
       block_.tell_tap(weights_.head, h_.data(), n);
       return {};
     }
+    TRY_ASSIGN(const Residency::Hold head, hold(pieces_.size() - 1));
     return block_.head(
         weights_.head, h_.data() + from * hidden, n - from,
         [&](std::int64_t at, std::span<const float> logits) -> Result<void> {
@@ -270,10 +359,12 @@ class Decoder final : public Engine {
   }
 
   const std::shared_ptr<const Checkpoint> checkpoint_;
-  const DecoderWeights weights_;
+  DecoderWeights weights_;
   const KvScheme kv_;
   std::vector<std::shared_ptr<KvCounts>> kv_counts_; ///< per layer; of all sequences
   const ModelSpec& spec_;
+  const std::shared_ptr<Residency> residency_;
+  std::vector<std::unique_ptr<WeightPiece>> pieces_; ///< blocks, the table, the head; or none
   BlockForward block_;
   const std::int64_t batch_;
   std::int64_t total_ = 0; ///< length of the sequence after the running call
@@ -311,8 +402,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Checkpoint>
                      ": quantize with calibration, or choose f8_e4m3",
                  checkpoint->path.string()};
   TRY_ASSIGN(DecoderWeights weights, load_decoder_weights(*checkpoint, compute, options));
-  return std::unique_ptr<Engine>(std::make_unique<Decoder>(std::move(checkpoint), compute,
-                                                           std::move(weights), kv, options.tap));
+  return std::unique_ptr<Engine>(
+      std::make_unique<Decoder>(std::move(checkpoint), compute, std::move(weights), kv, options));
 }
 
 } // namespace bitlathe

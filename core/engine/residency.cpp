@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <unistd.h>
 
 namespace bitlathe {
 
@@ -24,8 +25,8 @@ void Residency::Hold::reset() {
 Residency::~Residency() { assert(loaded_.empty()); }
 
 /// Models are gone through from the first block to the last, again and again: what was used just
-/// now is needed last. What was not used since the wanted piece had its last turn belongs to a model
-/// that nobody runs any more, and goes before that.
+/// now is needed last. What was not used since the wanted piece had its last turn belongs to a
+/// model that nobody runs any more, and goes before that.
 Residency::Piece* Residency::next_to_go(const Piece& wanted) const {
   Piece *stale = nullptr, *newest = nullptr;
   for (Piece* piece : loaded_) {
@@ -92,6 +93,11 @@ Result<Residency::Hold> Residency::hold(Piece& piece) {
   piece.last_use_ = ++now_;
   ++piece.users_;
   return Hold(&piece);
+}
+
+std::uint64_t default_weight_budget() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES), size = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && size > 0 ? std::uint64_t(pages) * std::uint64_t(size) / 10 * 6 : 0;
 }
 
 } // namespace bitlathe

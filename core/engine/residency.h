@@ -78,4 +78,8 @@ class Residency {
   std::vector<Piece*> loaded_;
 };
 
+/// What is kept on this machine when nobody said otherwise: most of its memory, so that models which
+/// do not fit are run from the disk instead of not at all.
+std::uint64_t default_weight_budget();
+
 } // namespace bitlathe

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/engine/weights.h"
-
-#include "core/model/transpose.h"
-#include "kernels/base/parallel.h"
+#include "core/engine/linear_weight.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <map>
 
@@ -17,39 +13,10 @@ std::string plural(std::int64_t n, const std::string& what) {
   return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
 }
 
-/// A float copy with every value rounded to a 16-bit type; values beyond its range are clipped.
-QTensor rounded_copy(const QTensor& from, FloatType type, std::int64_t& clipped) {
-  QTensor out;
-  out.scheme = float_scheme(type);
-  out.rows = from.rows;
-  out.cols = from.cols;
-  out.owned_codes.resize(std::size_t(from.rows * from.cols) * float_size(type));
-  const MatrixView view = from.view();
-  const float largest = type == FloatType::f16 ? 65504.0f : 3.3895314e38f;
-  std::atomic<std::int64_t> beyond{0};
-  parallel_for(from.rows, std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(1, from.cols)),
-               [&](std::int64_t begin, std::int64_t end) {
-                 std::vector<float> row(static_cast<std::size_t>(from.cols));
-                 for (std::int64_t r = begin; r < end; ++r) {
-                   view.layout->decode(view, r, 0, from.cols, row.data());
-                   for (std::int64_t c = 0; c < from.cols; ++c) {
-                     const float value = row[std::size_t(c)];
-                     const float kept = std::clamp(value, -largest, largest);
-                     beyond += std::isfinite(value) && kept != value;
-                     store_float(type, out.owned_codes.data(), r * from.cols + c,
-                                 std::isnan(value) ? value : kept);
-                   }
-                 }
-               });
-  clipped += beyond;
-  out.own();
-  return out;
-}
-
 class Loader {
  public:
   Loader(const Checkpoint& checkpoint, Compute& compute, const EngineOptions& options)
-      : checkpoint_(checkpoint), compute_(compute), options_(options) {}
+      : checkpoint_(checkpoint), options_(options), form_{compute, options.round_weights_to_f16} {}
 
   Result<DecoderWeights> load() {
     TRY(layers(0, checkpoint_.spec->layers));
@@ -73,14 +40,14 @@ class Loader {
   Result<void> head() {
     const ModelSpec& spec = *checkpoint_.spec;
     const Module* head = look_up(-1, "head");
-    if (head && head->weight.rows > 0) {
-      TRY(matrix(-1, "head", spec.vocab, spec.hidden, true, out_.head));
-    } else { // tied: the embedding's values do both
-      out_.head.module = head ? head : out_.embedding.module;
-      out_.head.weight = out_.embedding.weight;
-      TRY(make_ready(out_.head));
+    const QTensor& table = out_.embedding.module->weight;
+    if (head && head->weight.rows > 0) { // a view of the embedding's values, or its own
+      out_.head.tied = head->weight.codes.data() == table.codes.data();
+      return matrix(-1, "head", spec.vocab, spec.hidden, true, out_.head);
     }
-    return {};
+    out_.head.module = head ? head : out_.embedding.module;
+    out_.head.tied = out_.head.product = true;
+    return ready(out_.head);
   }
 
   Result<void> layers(std::int64_t first, std::int64_t count) {
@@ -152,38 +119,18 @@ class Loader {
     return module;
   }
 
-  FloatType rounding_of(const QTensor& tensor) const {
-    return !tensor.scheme.quantized && tensor.scheme.float_type == FloatType::f16 ? FloatType::bf16
-                                                                                  : FloatType::f16;
-  }
-
-  Result<std::vector<float>> decoded(const QTensor& tensor) {
-    TRY_ASSIGN(const WeightUse use, tensor.use());
-    const QTensor* from = &tensor;
-    QTensor copy;
-    if (options_.round_weights_to_f16) {
-      copy = rounded_copy(tensor, rounding_of(tensor), clipped_);
-      from = &copy;
-    }
-    std::vector<float> values(std::size_t(from->rows * from->cols));
-    const MatrixView view = from->view();
-    for (std::int64_t row = 0; row < view.rows; ++row)
-      view.layout->decode(view, row, 0, view.cols, values.data() + row * view.cols);
-    return values;
-  }
-
   /// `size` 0: one head, or all heads together.
   Result<void> norm(int layer, const char* part, std::int64_t size, bool required, Norm& out) {
     const Module* stored = look_up(layer, part);
     if (!stored && !required)
       return {};
     TRY_ASSIGN(const Module* module, find(layer, part, 1, size > 0 ? size : stored->weight.cols));
-    TRY_ASSIGN(out.weight, decoded(module->weight));
+    TRY_ASSIGN(out.weight, decoded(module->weight, form_, clipped_));
     if (checkpoint_.spec->norm_plus_one)
       for (float& w : out.weight)
         w += 1.0f;
     if (module->bias.rows > 0) {
-      TRY_ASSIGN(out.bias, decoded(module->bias));
+      TRY_ASSIGN(out.bias, decoded(module->bias, form_, clipped_));
     }
     if (!out.bias.empty() && out.bias.size() != out.weight.size())
       return Error{"bad-file", "The bias of " + module->name + " has the wrong length",
@@ -197,39 +144,29 @@ class Loader {
     TRY_ASSIGN(out.module, find(layer, part, rows, cols));
     if (layer >= 0)
       out_.largest = std::max(out_.largest, out.module->weight.rows * out.module->weight.cols);
-    out.weight = &out.module->weight;
-    TRY_ASSIGN(out.use, out.weight->use());
-    if (options_.round_weights_to_f16) {
-      out.own =
-          std::make_unique<QTensor>(rounded_copy(*out.weight, rounding_of(*out.weight), clipped_));
-      out.weight = out.own.get();
-      out.use.reset();
-    } else if (out.weight->by_columns) { // products go along rows
-      out.own = ByRows(*out.weight).release();
-      out.weight = out.own.get();
-      out.use.reset();
-    }
-    out_.bytes += (out.own ? out.own->bytes() : 0) + out.use.bytes();
+    out.product = product;
     if (out.module->bias.rows > 0) {
       if (out.module->bias.cols != out.module->weight.rows)
         return Error{"bad-file", "The bias of " + out.module->name + " has the wrong length",
                      checkpoint_.path.string()};
-      TRY_ASSIGN(out.bias, decoded(out.module->bias));
+      TRY_ASSIGN(out.bias, decoded(out.module->bias, form_, clipped_));
     }
-    return product ? make_ready(out) : Result<void>();
+    return ready(out);
   }
 
-  Result<void> make_ready(Linear& linear) {
-    linear.view = linear.weight->view();
-    if (!linear.view.column_order.empty()) { // the inputs are brought into that order instead
-      linear.column_order = linear.view.column_order;
-      linear.view.column_order = {};
-      linear.view.layout = find_layout("int");
+  /// Decides how a matrix is run, and loads it unless that comes later.
+  Result<void> ready(Linear& out) {
+    out.weight = out.tied ? &out_.embedding.module->weight : &out.module->weight;
+    if (out.product) {
+      out.counts = std::make_unique<ActivationCounts>();
+      TRY(choose_activations(out));
     }
-    TRY_ASSIGN(linear.loaded, compute_.load(linear.view));
-    out_.bytes += linear.loaded->bytes;
-    linear.counts = std::make_unique<ActivationCounts>();
-    return choose_activations(linear);
+    if (options_.residency)
+      return {};
+    TRY(load_linear(out, form_, out.tied ? &out_.embedding : nullptr));
+    clipped_ += out.clipped;
+    out_.bytes += loaded_bytes(out).own;
+    return {};
   }
 
   Result<void> choose_activations(Linear& linear) {
@@ -237,7 +174,7 @@ class Loader {
     const bool own = options_.activations.empty();
     TRY_ASSIGN(const ActivationScheme* scheme,
                parse_activation_scheme(own ? module.activations : options_.activations));
-    if (!scheme || !linear.weight->scheme.quantized)
+    if (!scheme || form_.round_to_f16 || !linear.weight->scheme.quantized)
       return {};
     if (const std::string why = scheme->declines(linear.weight->scheme); !why.empty()) {
       without_[std::string(scheme->id) + ": " + why] += 1;
@@ -275,8 +212,8 @@ class Loader {
   }
 
   const Checkpoint& checkpoint_;
-  Compute& compute_;
   const EngineOptions& options_;
+  const WeightForm form_;
   DecoderWeights out_;
   std::map<std::pair<int, std::string_view>, const Module*> parts_;
   std::map<const ActivationScheme*, std::int64_t> with_;
@@ -285,6 +222,15 @@ class Loader {
 };
 
 } // namespace
+
+std::vector<Linear*> linears_of(DecoderLayer& layer) {
+  std::vector<Linear*> out;
+  for (Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.o, &layer.gate, &layer.up,
+                         &layer.gate_up, &layer.down})
+    if (linear->module)
+      out.push_back(linear);
+  return out;
+}
 
 Result<DecoderWeights> load_decoder_weights(const Checkpoint& checkpoint, Compute& compute,
                                             const EngineOptions& options) {

@@ -11,12 +11,17 @@ namespace bitlathe {
 /// One matrix of the model as the engine uses it.
 struct Linear {
   const Module* module = nullptr; ///< nullptr: not there
-  std::unique_ptr<QTensor> own;   ///< a rounded copy; else the module's own tensor is used
-  const QTensor* weight = nullptr;
-  WeightUse use; ///< of the module's tensor, where that is the weight
+  bool product = false;           ///< else its rows are decoded one by one
+  bool tied = false;              ///< a head that uses the embedding's weight
+  std::vector<float> bias;        ///< empty: none
+
+  // Of the weight, while it is loaded (core/engine/linear_weight.h):
+  const QTensor* weight = nullptr; ///< says the shape at any time
+  std::unique_ptr<QTensor> own;    ///< a rounded or turned copy; else the module's tensor is used
+  WeightUse use;                   ///< of the module's tensor, where that is the weight
   std::unique_ptr<LoadedMatrix> loaded;
-  std::vector<float> bias; ///< empty: none
-  MatrixView view;         ///< what is loaded
+  MatrixView view;          ///< what is loaded
+  std::int64_t clipped = 0; ///< values that rounding has clipped
   /// Not empty: columns are loaded in the order in which they are stored, position -> column.
   std::span<const std::int32_t> column_order;
   const ActivationScheme* activations = nullptr; ///< null: inputs are floats
@@ -46,13 +51,16 @@ struct DecoderWeights {
   std::vector<DecoderLayer> layers;
   Norm final_norm;
   Linear head;
-  std::uint64_t bytes = 0;  ///< beyond the map
+  std::uint64_t bytes = 0;  ///< beyond the map, of what is always loaded
   std::int64_t largest = 0; ///< values of the largest matrix of a block
   std::vector<std::string> notes;
 };
 
+/// The matrices of a layer that are there.
+std::vector<Linear*> linears_of(DecoderLayer& layer);
+
 /// Errors: "bad-file" for a missing module or a wrong shape, "unsupported" for an activation scheme
-/// that cannot be run.
+/// that cannot be run. With a `residency` in the options, no matrix is loaded yet.
 Result<DecoderWeights> load_decoder_weights(const Checkpoint& checkpoint, Compute& compute,
                                             const EngineOptions& options);
 /// Only what stands outside of blocks: embedding, positions, final norm, and the head ready for its

@@ -65,7 +65,12 @@ std::uint64_t page_size() {
 
 void WeightUse::reset() {
   if (const auto parts = std::exchange(parts_, nullptr))
-    parts->release();
+    parts->release(true);
+}
+
+void WeightUse::drop() {
+  if (const auto parts = std::exchange(parts_, nullptr))
+    parts->release(false);
 }
 
 std::uint64_t WeightUse::bytes() const { return parts_ ? parts_->bytes() : 0; }
@@ -131,20 +136,25 @@ void DeferredParts::convert_for_good() {
   }
 }
 
-void DeferredParts::release() {
+void DeferredParts::empty() {
+  const std::lock_guard lock(mutex_);
+  if (users_ > 0 || !filled_ || for_good_)
+    return;
+  filled_ = false;
+  in_memory -= size_;
+  give_back();
+}
+
+void DeferredParts::release(bool keep_warm) {
   {
     const std::lock_guard lock(mutex_);
     if (--users_ > 0 || for_good_)
       return;
   }
-  for (const auto& old : warm().add(shared_from_this())) {
-    const std::lock_guard lock(old->mutex_);
-    if (old->users_ == 0 && old->filled_ && !old->for_good_) {
-      old->filled_ = false;
-      in_memory -= old->size_;
-      old->give_back();
-    }
-  }
+  if (!keep_warm)
+    return empty();
+  for (const auto& old : warm().add(shared_from_this()))
+    old->empty();
 }
 
 void DeferredParts::give_back() {

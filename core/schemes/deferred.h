@@ -28,6 +28,8 @@ class WeightUse {
     return *this;
   }
   void reset();
+  /// The same, and the memory goes at once when nobody else uses the weight.
+  void drop();
   /// Memory that the use holds, which it may share with other uses of the same weight.
   std::uint64_t bytes() const;
 
@@ -61,7 +63,8 @@ class DeferredParts : public std::enable_shared_from_this<DeferredParts> {
  private:
   friend class WeightUse;
   DeferredParts() = default;
-  void release();
+  void release(bool keep_warm);
+  void empty();
   void give_back();
 
   std::mutex mutex_;

@@ -64,7 +64,8 @@ Result<OrderedJson> run(Invocation& invocation) {
   if (invocation.arguments.size() > 1) {
     TRY_ASSIGN(candidate, open_model(invocation.arguments[1]));
   }
-  TRY_ASSIGN(options.run, engine_options(invocation));
+  TRY_ASSIGN(Compute * compute, invocation.compute());
+  TRY_ASSIGN(options.run, engine_options(invocation, *compute));
   TRY_ASSIGN(const JudgedFile given, eval_text_from_options(invocation, *reference));
 
   const fs::path file = invocation.text("keep");
@@ -84,7 +85,6 @@ Result<OrderedJson> run(Invocation& invocation) {
     if (!problem) // no point in measuring what cannot be kept
       invocation.feedback.stop = true;
   };
-  TRY_ASSIGN(Compute * compute, invocation.compute());
   TRY_ASSIGN(AttributionReport report, attribute(*reference, candidate.get(), given.text, *compute,
                                                  options, invocation.feedback));
   TRY(problem);

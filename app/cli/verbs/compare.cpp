@@ -84,13 +84,14 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const JudgedFile given, eval_text_from_options(invocation, *reference));
   const EvalText& text = given.text;
   TRY_ASSIGN(Compute * compute, invocation.compute());
-  TRY_ASSIGN(const auto engine, Engine::create(reference, *compute));
-  EngineOptions rounded_options;
+  TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation, *compute));
+  EngineOptions plain_options, rounded_options;
+  plain_options.residency = rounded_options.residency = run_options.residency;
+  TRY_ASSIGN(const auto engine, Engine::create(reference, *compute, plain_options));
   rounded_options.round_weights_to_f16 = true;
   TRY_ASSIGN(const auto rounded, Engine::create(reference, *compute, rounded_options));
   std::vector<std::unique_ptr<Engine>> engines;
   std::vector<Engine*> candidates;
-  TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation));
   for (const auto& model : models) {
     TRY_ASSIGN(auto candidate, Engine::create(model, *compute, run_options));
     candidates.push_back(candidate.get());
@@ -151,6 +152,7 @@ Result<OrderedJson> run(Invocation& invocation) {
   for (const auto& notes : {overlaps, report.notes})
     for (const std::string& note : notes)
       json["notes"].push_back(note);
+  add_residency(run_options, json);
   return json;
 }
 

@@ -89,7 +89,8 @@ Result<OrderedJson> run(Invocation& invocation) {
   options.sampling = {float(temperature), int(top_k), float(top_p), std::uint64_t(seed)};
   options.logprobs = int(logprobs);
   options.stop_at_eos = !invocation.has("ignore-eos");
-  TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation));
+  TRY_ASSIGN(Compute * compute, invocation.compute());
+  TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation, *compute));
   if (invocation.has("prompts")) {
     TRY(check_set_options(invocation));
     return run_prompt_set(invocation, options, run_options);
@@ -99,7 +100,6 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const ChatPrompt prompt, prompt_of(invocation, *model));
   options.prompt = prompt.ids;
   options.stop = prompt.stop;
-  TRY_ASSIGN(Compute * compute, invocation.compute());
   TRY_ASSIGN(const auto engine, Engine::create(model, *compute, run_options));
   TRY_ASSIGN(const GenerateResult result, generate(*engine, options, invocation.feedback));
 
@@ -132,6 +132,7 @@ Result<OrderedJson> run(Invocation& invocation) {
     json["steps"].push_back(step_json(step));
   json["notes"] = engine->notes();
   add_activity(*engine, run_options, json);
+  add_residency(run_options, json);
   return json;
 }
 
@@ -169,6 +170,7 @@ constexpr VerbOption options[] = {
     {"kv", "K[,V]", "KV cache schemes to run with (default: the model's own)."},
     {"activations", "A",
      "Activation scheme to run quantized modules with (default: the model's own)."},
+    memory_cap_option,
     {"ignore-eos", "", "Go on past the end-of-text token."},
     {"chat", "", "The prompt is a message to the model: apply its chat template."},
     {"system", "TEXT", "With --chat: what the model is told before the first message."},

@@ -13,7 +13,7 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(const JudgedFile given, eval_text_from_options(invocation, *model));
   const EvalText& text = given.text;
   TRY_ASSIGN(Compute * compute, invocation.compute());
-  TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation));
+  TRY_ASSIGN(const EngineOptions run_options, engine_options(invocation, *compute));
   TRY_ASSIGN(const auto engine, Engine::create(model, *compute, run_options));
   TRY_ASSIGN(const PerplexityResult result, perplexity(*engine, text, invocation.feedback));
   OrderedJson json;
@@ -35,6 +35,7 @@ Result<OrderedJson> run(Invocation& invocation) {
   for (const std::string& note : engine->notes())
     json["notes"].push_back(note);
   add_activity(*engine, run_options, json);
+  add_residency(run_options, json);
   return json;
 }
 
