@@ -164,11 +164,11 @@ Result<void> read_module(const std::string& name, const Parts& parts, std::int64
   TRY_ASSIGN(out.scheme, parse_scheme(id));
   TRY(defer(out, out.scheme.family->bytes(out.scheme, out.rows, out.cols),
             [name, type, codes = *codes, scales = *scales,
-             zeros = *zeros](const DeferredParts::Spans& parts) {
-              turn_codes(codes, parts.codes);
-              if (!parts.zeros.empty())
-                turn_zeros(zeros, parts.zeros);
-              return turn_scales(name, scales, type, parts.scales);
+             zeros = *zeros](const DeferredParts::Spans& made) {
+              turn_codes(codes, made.codes);
+              if (!made.zeros.empty())
+                turn_zeros(zeros, made.zeros);
+              return turn_scales(name, scales, type, made.scales);
             }));
   module.shape = matrix_shape(out);
   return {};

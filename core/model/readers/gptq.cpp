@@ -228,17 +228,17 @@ Result<void> read_module(const std::string& name, const Parts& parts, Reading& r
   TRY_ASSIGN(out.scheme, parse_scheme(id));
   TRY(defer(out, out.scheme.family->bytes(out.scheme, out.rows, out.cols),
             [name, type, form, order = out.column_order, codes = *codes, scales = *scales,
-             zeros = *zeros](const DeferredParts::Spans& parts) {
-              turn_words(codes.data, codes.shape[0], codes.shape[1], parts.codes);
+             zeros = *zeros](const DeferredParts::Spans& made) {
+              turn_words(codes.data, codes.shape[0], codes.shape[1], made.codes);
               if (order)
-                reorder(parts.codes, *order, form.bits);
-              if (!parts.zeros.empty())
+                reorder(made.codes, *order, form.bits);
+              if (!made.zeros.empty())
                 each_zero(zeros, codes.shape[1], form,
                           [&](std::int64_t row, std::int64_t g, std::uint32_t zero) {
-                            parts.zeros[std::size_t(row * zeros.shape[0] + g)] = std::byte(zero);
+                            made.zeros[std::size_t(row * zeros.shape[0] + g)] = std::byte(zero);
                             return true;
                           });
-              return turn_scales(name, scales, type, parts.scales);
+              return turn_scales(name, scales, type, made.scales);
             }));
   reading.turned += out.codes.size();
   module.shape = matrix_shape(out);
