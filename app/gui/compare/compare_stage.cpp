@@ -15,6 +15,7 @@
 #include "app/gui/widgets/standing_remark.h"
 
 #include <algorithm>
+#include <QFileInfo>
 #include <QShortcut>
 #include <QSplitter>
 #include <QStackedWidget>
@@ -167,6 +168,7 @@ void CompareStage::showLower(bool prompts) {
 void CompareStage::resizeEvent(QResizeEvent* event) {
   QWidget::resizeEvent(event);
   showLower(lowerPrompts_);
+  bar_->setLines(height() < 860 ? 2 : 3);
 }
 
 void CompareStage::connectRunner() {
@@ -207,8 +209,17 @@ void CompareStage::connectRunner() {
 
 // --- what is shown ------------------------------------------------------------------------------
 
+/// At most four, with titles that differ: exports of one model all have its name.
 QList<Contender> CompareStage::contenders() const {
-  return workbench_.contenders().mid(0, most_contenders);
+  QList<Contender> out = workbench_.contenders().mid(0, most_contenders);
+  QStringList titles;
+  for (const Contender& contender : out)
+    titles << contender.title;
+  for (int i = 0; i < out.size(); ++i)
+    if (titles.count(titles[i]) > 1 && out[i].checkpoint)
+      out[i].title += QStringLiteral(" (%1)").arg(
+          QFileInfo(QString::fromStdString(out[i].checkpoint->path.string())).fileName());
+  return out;
 }
 
 void CompareStage::contendersChanged() {

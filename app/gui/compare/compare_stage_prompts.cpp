@@ -150,9 +150,11 @@ void CompareStage::refreshPrompts() {
     prompts_->setCurrent(row_);
     model.setRunning(running() ? rows_.value(runner_->prompt(), -1) : -1);
   }
-  prompts_->setReadout(set_.prompts.empty()
-                           ? QString()
-                           : tr("%1, %2").arg(QString::fromStdString(set_.name)).arg(setSize_));
+  QString name = QString::fromStdString(set_.name);
+  for (const PromptSetOffer& offer : offers_)
+    if (offer.path == setPath_)
+      name = offer.title;
+  prompts_->setReadout(setSize_ == 0 ? QString() : tr("%1, %2").arg(name).arg(setSize_));
   refreshSummary();
   refreshButtons();
 }

@@ -51,6 +51,8 @@ ContenderPane::ContenderPane(int index, const PaneInfo& info, QWidget* parent)
   };
   state_ = small({});
   head->addWidget(state_);
+  // As high with a button as without, so that texts are level.
+  head->addItem(new QSpacerItem(0, QToolButton(this).sizeHint().height() + 2));
   if (info.removable) {
     auto* remove = new QToolButton(this);
     remove->setText(QStringLiteral("\u2715"));
@@ -112,10 +114,8 @@ void ContenderPane::show(const Generation& g) {
     break;
   }
   if (!g.tokens.isEmpty()) {
-    figures = tr("%1 tokens").arg(g.tokens.size());
-    if (g.seconds > 0)
-      figures +=
-          QStringLiteral(" \u00b7 ") + formatRate(g.tokensPerSecond(), QStringLiteral("tok"));
+    state = tr("%1 tokens, %2").arg(g.tokens.size()).arg(state);
+    figures = g.seconds > 0 ? formatRate(g.tokensPerSecond(), QStringLiteral("tok")) : QString();
     if (g.promptSeconds > 0)
       figures +=
           tr(" \u00b7 prompt %1").arg(formatRate(g.promptTokensPerSecond(), QStringLiteral("tok")));

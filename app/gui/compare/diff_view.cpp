@@ -57,6 +57,7 @@ DiffView::DiffView(QWidget* parent) : QWidget(parent) {
   column->addLayout(row);
   text_ = new QTextBrowser(this);
   text_->setFrameShape(QFrame::NoFrame);
+  text_->setStyleSheet(QStringLiteral("border: none")); // it lies in a card
   text_->setAccessibleName(tr("Differences between two texts"));
   text_->installEventFilter(this);
   column->addWidget(text_, 1);

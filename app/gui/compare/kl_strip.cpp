@@ -124,7 +124,8 @@ void KlStrip::paintEvent(QPaintEvent*) {
     painter.setPen(c.grid);
     painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y));
     painter.setPen(c.muted);
-    painter.drawText(QRectF(0, y - 8, axis_width - 5, 16), Qt::AlignRight | Qt::AlignVCenter,
+    const double text = std::min(y - 8, double(rect().height()) - 16); // the lowest stays whole
+    painter.drawText(QRectF(0, text, axis_width - 5, 16), Qt::AlignRight | Qt::AlignVCenter,
                      formatNumber(top * share, 2));
   }
   const double slot = area.width() / double(n);

@@ -30,8 +30,8 @@ PromptBar::PromptBar(QWidget* parent) : QFrame(parent) {
   text_->setPlaceholderText(tr("Write a prompt, or choose one above"));
   text_->setAccessibleName(tr("Prompt"));
   text_->setTabChangesFocus(true);
-  text_->setFixedHeight(QFontMetrics(text_->font()).lineSpacing() * 3 + 16);
   connect(text_, &QPlainTextEdit::textChanged, this, &PromptBar::changed);
+  setLines(3);
   middle->addWidget(text_, 1);
   middle->addWidget(buildButtons());
   column->addLayout(middle);
@@ -167,6 +167,10 @@ void PromptBar::setMark(int row, const QString& mark) {
 void PromptBar::setCurrent(int row) {
   const QSignalBlocker quiet(prompts_);
   prompts_->setCurrentIndex(row);
+}
+
+void PromptBar::setLines(int lines) {
+  text_->setFixedHeight(QFontMetrics(text_->font()).lineSpacing() * lines + 16);
 }
 
 QString PromptBar::prompt() const { return text_->toPlainText(); }

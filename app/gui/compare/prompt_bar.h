@@ -40,6 +40,7 @@ class PromptBar : public QFrame {
     QString setText; ///< of the button that runs the set
   };
   void setAble(const Able& able);
+  void setLines(int lines); ///< of the prompt that are seen at once
   void offerJudging(bool offered);
 
  Q_SIGNALS:

@@ -11,7 +11,7 @@
 namespace bitlathe::gui {
 namespace {
 
-constexpr int row_height = 19, shown_rows = 6;
+constexpr int row_height = 19, shown_rows = 5;
 
 } // namespace
 
