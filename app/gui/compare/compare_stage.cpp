@@ -213,8 +213,13 @@ void CompareStage::connectRunner() {
 QList<Contender> CompareStage::contenders() const {
   QList<Contender> out = workbench_.contenders().mid(0, most_contenders);
   QStringList titles;
-  for (const Contender& contender : out)
+  for (Contender& contender : out) {
+    if (contender.checkpoint)
+      for (const SessionVariant& variant : workbench_.variants())
+        if (!variant.result.empty() && variant.result == contender.checkpoint->path.string())
+          contender.title = QString::fromStdString(variant.title);
     titles << contender.title;
+  }
   for (int i = 0; i < out.size(); ++i)
     if (titles.count(titles[i]) > 1 && out[i].checkpoint)
       out[i].title += QStringLiteral(" (%1)").arg(

@@ -7,15 +7,12 @@
 #include "app/gui/compare/prompt_bar.h"
 #include "app/gui/compare/prompts_card.h"
 #include "app/gui/compare/transcript_book.h"
+#include "app/gui/desk/desk.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/card.h"
 #include "core/judge/outcome.h"
 #include "core/judge/transcript_files.h"
-#if __has_include("app/gui/desk/desk.h")
-#include "app/gui/desk/desk.h"
-#define BITLATHE_HAS_DESK
-#endif
 
 #include <QApplication>
 #include <QClipboard>
@@ -254,6 +251,11 @@ void CompareStage::addContender() {
     QAction* action = menu->addAction(title, this, [this, path] { workbench_.addContender(path); });
     action->setToolTip(path);
   };
+  const std::vector<SessionVariant>& variants = workbench_.variants();
+  for (int i = 0; i < int(variants.size()); ++i)
+    if (i != workbench_.currentVariant() && workbench_.variantKept(i))
+      offer(tr("Variant: %1").arg(QString::fromStdString(variants[std::size_t(i)].title)),
+            QString::fromStdString(variants[std::size_t(i)].result));
   for (const ExportOutcome& outcome : workbench_.exports()) {
     const QString path = QString::fromStdString(outcome.path.string());
     offer(tr("Export: %1").arg(QFileInfo(path).fileName()), path);
@@ -304,7 +306,6 @@ void CompareStage::dropEvent(QDropEvent* event) {
 }
 
 void CompareStage::openDesk() {
-#ifdef BITLATHE_HAS_DESK
   if (!desk_) {
     desk_ = new QWidget(pages_);
     auto* column = new QVBoxLayout(desk_);
@@ -325,7 +326,6 @@ void CompareStage::openDesk() {
   }
   pages_->setCurrentWidget(desk_);
   desk_->setFocus(Qt::OtherFocusReason);
-#endif
 }
 
 // --- transcripts --------------------------------------------------------------------------------
@@ -344,9 +344,6 @@ void CompareStage::buildTranscriptMenu() {
                   [this] { saveTranscripts(QStringLiteral("json"), tr("JSON (*.json)")); });
   menu->addSeparator();
   menu->addAction(tr("Forget all"), this, &CompareStage::forget);
-#ifdef BITLATHE_HAS_DESK
-  bar_->offerJudging(true);
-#endif
 }
 
 void CompareStage::saveTranscripts(const QString& ending, const QString& filter) {

@@ -94,7 +94,6 @@ QWidget* PromptBar::buildChoice() {
   judge_->setShortcut(QKeySequence(Qt::ALT | Qt::Key_B));
   connect(judge_, &QPushButton::clicked, this, &PromptBar::judgeWanted);
   row->addWidget(judge_);
-  judge_->hide();
   return box;
 }
 
@@ -182,7 +181,6 @@ void PromptBar::setPrompt(const QString& prompt) {
 
 bool PromptBar::isWriting() const { return text_->hasFocus(); }
 QWidget* PromptBar::addAnchor() { return add_; }
-void PromptBar::offerJudging(bool offered) { judge_->setVisible(offered); }
 
 void PromptBar::setAble(const Able& able) {
   run_->setEnabled(able.run);

@@ -41,7 +41,6 @@ class PromptBar : public QFrame {
   };
   void setAble(const Able& able);
   void setLines(int lines); ///< of the prompt that are seen at once
-  void offerJudging(bool offered);
 
  Q_SIGNALS:
   void runWanted();
