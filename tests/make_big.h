@@ -3,8 +3,11 @@
 // not asked for are holes of a sparse file, so that 14 GB take a few megabytes of disk.
 #pragma once
 
+#include "core/base/json.h"
 #include "core/io/gguf.h"
 
+#include <cstdio>
+#include <cstring>
 #include <fcntl.h>
 #include <fstream>
 #include <functional>

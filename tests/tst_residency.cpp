@@ -181,19 +181,19 @@ class ResidencyTest : public QObject {
     QVERIFY(more.ok() && !a.there && b.there && c.there);
     QVERIFY(residency.bytes() <= 8);
     // A device that is full before the budget is: another goes, and it is tried again.
-    second->reset();
-    Fake e(1);
-    e.fails = 1;
-    const auto last = residency.hold(e);
-    QVERIFY(last.ok() && e.there && !b.there);
-    e.fails = 0;
-    Fake f(1);
-    f.fails = 5;
-    const auto never = residency.hold(f);
-    QVERIFY(!never.ok() && !f.there);
+    Residency device(0);
+    Fake e(1), f(1), g(1);
+    QVERIFY(device.hold(e).ok() && e.there);
+    f.fails = 1;
+    QVERIFY(device.hold(f).ok() && f.there && !e.there);
+    g.fails = 5;
+    const auto never = device.hold(g);
+    QVERIFY(!never.ok() && !g.there && !f.there);
     QCOMPARE(never.error().code, std::string("out-of-memory"));
-    for (Fake* piece : {&a, &b, &c, &d, &e, &f})
+    for (Fake* piece : {&a, &b, &c, &d})
       residency.forget(*piece);
+    for (Fake* piece : {&e, &f, &g})
+      device.forget(*piece);
   }
 };
 

@@ -16,7 +16,7 @@ std::atomic<std::uint64_t> in_memory{0};
 /// that writes codes, scales and zero points one after the other. The newest stays in any case.
 class Warm {
  public:
-  static constexpr std::uint64_t budget = 64u << 20;
+  static constexpr std::uint64_t budget = 16u << 20;
 
   /// Nothing of a weight that is being destroyed comes back: it takes itself off first.
   std::vector<std::shared_ptr<DeferredParts>> add(std::shared_ptr<DeferredParts> parts) {
