@@ -98,6 +98,12 @@ class WeightPiece final : public Residency::Piece {
         linear->weight = &embedding_.module->weight;
     }
   }
+  std::int64_t clipped() const {
+    std::int64_t sum = 0;
+    for (const Linear* linear : linears_)
+      sum += linear->clipped;
+    return sum;
+  }
   std::uint64_t own_bytes() const {
     std::uint64_t sum = 0;
     for (const Linear* linear : linears_)
@@ -146,10 +152,23 @@ class Decoder final : public Engine {
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
+  /// Loads every piece once, for the errors of weights that are not in order.
+  Result<void> look_at_all() {
+    for (const auto& piece : pieces_) {
+      TRY_ASSIGN(const Residency::Hold held, residency_->hold(*piece));
+      weights_.clipped += piece->clipped();
+    }
+    return {};
+  }
+
   const ModelSpec& spec() const override { return spec_; }
   const Checkpoint& checkpoint() const override { return *checkpoint_; }
   std::vector<std::string> notes() const override {
     std::vector<std::string> out = weights_.notes;
+    if (weights_.clipped > 0)
+      out.push_back(std::to_string(weights_.clipped) +
+                    (weights_.clipped == 1 ? " weight was" : " weights were") +
+                    " clipped to the range of f16");
     for (std::string& note : activity().notes())
       out.push_back(std::move(note));
     return out;
@@ -402,8 +421,10 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Checkpoint>
                      ": quantize with calibration, or choose f8_e4m3",
                  checkpoint->path.string()};
   TRY_ASSIGN(DecoderWeights weights, load_decoder_weights(*checkpoint, compute, options));
-  return std::unique_ptr<Engine>(
-      std::make_unique<Decoder>(std::move(checkpoint), compute, std::move(weights), kv, options));
+  auto decoder =
+      std::make_unique<Decoder>(std::move(checkpoint), compute, std::move(weights), kv, options);
+  TRY(decoder->look_at_all());
+  return std::unique_ptr<Engine>(std::move(decoder));
 }
 
 } // namespace bitlathe

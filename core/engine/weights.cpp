@@ -125,12 +125,12 @@ class Loader {
     if (!stored && !required)
       return {};
     TRY_ASSIGN(const Module* module, find(layer, part, 1, size > 0 ? size : stored->weight.cols));
-    TRY_ASSIGN(out.weight, decoded(module->weight, form_, clipped_));
+    TRY_ASSIGN(out.weight, decoded(module->weight, form_, out_.clipped));
     if (checkpoint_.spec->norm_plus_one)
       for (float& w : out.weight)
         w += 1.0f;
     if (module->bias.rows > 0) {
-      TRY_ASSIGN(out.bias, decoded(module->bias, form_, clipped_));
+      TRY_ASSIGN(out.bias, decoded(module->bias, form_, out_.clipped));
     }
     if (!out.bias.empty() && out.bias.size() != out.weight.size())
       return Error{"bad-file", "The bias of " + module->name + " has the wrong length",
@@ -149,7 +149,7 @@ class Loader {
       if (out.module->bias.cols != out.module->weight.rows)
         return Error{"bad-file", "The bias of " + out.module->name + " has the wrong length",
                      checkpoint_.path.string()};
-      TRY_ASSIGN(out.bias, decoded(out.module->bias, form_, clipped_));
+      TRY_ASSIGN(out.bias, decoded(out.module->bias, form_, out_.clipped));
     }
     return ready(out);
   }
@@ -164,7 +164,7 @@ class Loader {
     if (options_.residency)
       return {};
     TRY(load_linear(out, form_, out.tied ? &out_.embedding : nullptr));
-    clipped_ += out.clipped;
+    out_.clipped += out.clipped;
     out_.bytes += loaded_bytes(out).own;
     return {};
   }
@@ -207,8 +207,6 @@ class Loader {
                                               : ""));
     for (const auto& [why, count] : without_)
       out_.notes.push_back(plural(count, "linear") + " keep float activations instead of " + why);
-    if (clipped_ > 0)
-      out_.notes.push_back(plural(clipped_, "weight") + " were clipped to the range of f16");
   }
 
   const Checkpoint& checkpoint_;
@@ -218,7 +216,6 @@ class Loader {
   std::map<std::pair<int, std::string_view>, const Module*> parts_;
   std::map<const ActivationScheme*, std::int64_t> with_;
   std::map<std::string, std::int64_t> without_; ///< by scheme and reason
-  std::int64_t clipped_ = 0;
 };
 
 } // namespace

@@ -53,6 +53,7 @@ struct DecoderWeights {
   Linear head;
   std::uint64_t bytes = 0;  ///< beyond the map, of what is always loaded
   std::int64_t largest = 0; ///< values of the largest matrix of a block
+  std::int64_t clipped = 0; ///< values that rounding has clipped, of what is always loaded
   std::vector<std::string> notes;
 };
 
