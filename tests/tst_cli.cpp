@@ -285,6 +285,20 @@ class TestCli : public QObject {
     QVERIFY(sampled.json["tokens"] == sampled_again.json["tokens"]);
   }
 
+  void memory_cap() {
+    const QStringList compare{"compare",   demo, demo,       "--text", evaluation(),
+                              "--context", "64", "--chunks", "2",      "--json"};
+    RUN_OK(roomy, compare);
+    RUN_OK(tight, compare + QStringList{"--memory-cap", "5M"});
+    for (const char* key : {"perplexity", "kld_mean", "top1_agreement"})
+      QVERIFY(tight.json["models"][0][key] == roomy.json["models"][0][key]);
+    QVERIFY(tight.json["noise_floor"] == roomy.json["noise_floor"]);
+    QVERIFY(roomy.json["peak_weight_bytes"].get<std::int64_t>() > 5 << 20);
+    QVERIFY(tight.json["peak_weight_bytes"].get<std::int64_t>() <= 5 << 20);
+    QVERIFY(tight.json["block_loads"].get<int>() > roomy.json["block_loads"].get<int>());
+    QCOMPARE(run({"perplexity", demo, "--text", evaluation(), "--memory-cap", "much"}).code, 2);
+  }
+
   void chat() {
     RUN_OK(result, {"generate", demo, "--prompt", "Hello", "--chat", "--max-new", "3", "--json"});
     QCOMPARE(QString::fromStdString(result.json["rendered"].get<std::string>()),

@@ -107,8 +107,8 @@ Result<EngineOptions> engine_options(const Invocation& invocation, const Compute
   if (invocation.has("memory-cap")) {
     TRY_ASSIGN(const std::uint64_t cap, parse_size(invocation.text("memory-cap")));
     options.residency = std::make_shared<Residency>(cap);
-  } else if (compute.device().backend == "cpu") {
-    options.residency = std::make_shared<Residency>(default_weight_budget());
+  } else {
+    options.residency = default_residency(compute);
   }
   return options;
 }

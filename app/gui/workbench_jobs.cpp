@@ -3,6 +3,7 @@
 #include "app/gui/inspect/second_set.h"
 #include "app/gui/workbench_impl.h"
 #include "core/calib/sets.h"
+#include "core/engine/residency.h"
 #include "core/recipe/mixes.h"
 
 #include <QDateTime>
@@ -425,8 +426,9 @@ void Workbench::runCompare(std::function<Result<JudgedFile>(const Checkpoint&)> 
           impl_->incoming_judged = judged_to_json(judged);
         }
         feedback.set_step("loading");
-        TRY_ASSIGN(const auto reference, Engine::create(source, compute));
-        EngineOptions rounded_options;
+        EngineOptions options, rounded_options; // models that do not fit take turns
+        options.residency = rounded_options.residency = default_residency(compute);
+        TRY_ASSIGN(const auto reference, Engine::create(source, compute, options));
         rounded_options.round_weights_to_f16 = true;
         TRY_ASSIGN(const auto rounded, Engine::create(source, compute, rounded_options));
         std::vector<std::unique_ptr<Engine>> engines;
@@ -434,7 +436,7 @@ void Workbench::runCompare(std::function<Result<JudgedFile>(const Checkpoint&)> 
         std::vector<std::string> skipped;
         std::vector<qsizetype> measured; // which contender each candidate is
         for (qsizetype i = 1; i < sides.size(); ++i) {
-          auto engine = Engine::create(sides[i].checkpoint, compute);
+          auto engine = Engine::create(sides[i].checkpoint, compute, options);
           if (!engine) { // one that cannot run must not keep the others from being measured
             skipped.push_back("Not measured: " + sides[i].title.toStdString() + ": " +
                               engine.error().text());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/engine/residency.h"
 
+#include "kernels/compute/compute.h"
+
 #include <algorithm>
 #include <cassert>
 #include <unistd.h>
@@ -98,6 +100,11 @@ Result<Residency::Hold> Residency::hold(Piece& piece) {
 std::uint64_t default_weight_budget() {
   const long pages = ::sysconf(_SC_PHYS_PAGES), size = ::sysconf(_SC_PAGESIZE);
   return pages > 0 && size > 0 ? std::uint64_t(pages) * std::uint64_t(size) / 10 * 6 : 0;
+}
+
+std::shared_ptr<Residency> default_residency(const Compute& compute) {
+  return compute.device().backend == "cpu" ? std::make_shared<Residency>(default_weight_budget())
+                                           : nullptr;
 }
 
 } // namespace bitlathe

@@ -13,6 +13,8 @@
 
 namespace bitlathe {
 
+class Compute;
+
 /// Engines that share one are run by one thread at a time.
 class Residency {
  public:
@@ -78,8 +80,10 @@ class Residency {
   std::vector<Piece*> loaded_;
 };
 
-/// What is kept on this machine when nobody said otherwise: most of its memory, so that models which
-/// do not fit are run from the disk instead of not at all.
+/// What is kept on this machine when nobody said otherwise: most of its memory, so that models
+/// which do not fit are run from the disk instead of not at all.
 std::uint64_t default_weight_budget();
+/// That budget where weights lie in this machine's memory; null where a device has its own.
+std::shared_ptr<Residency> default_residency(const Compute& compute);
 
 } // namespace bitlathe

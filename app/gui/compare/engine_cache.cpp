@@ -2,6 +2,7 @@
 #include "app/gui/compare/engine_cache.h"
 
 #include "app/gui/engine_thread.h"
+#include "core/engine/residency.h"
 
 #include <algorithm>
 
@@ -16,20 +17,25 @@ std::shared_ptr<EngineCache> EngineCache::make(EngineThread& thread) {
 Result<Engine*> EngineCache::get(const std::shared_ptr<const Checkpoint>& checkpoint,
                                  Compute& compute,
                                  const std::vector<std::shared_ptr<const Checkpoint>>& wanted) {
-  if (compute_ != &compute)
+  if (compute_ != &compute) {
     clear();
+    residency_ = default_residency(compute);
+  }
   compute_ = &compute;
   for (auto it = engines_.begin(); it != engines_.end();)
     it = std::find(wanted.begin(), wanted.end(), it->first) == wanted.end() ? engines_.erase(it)
                                                                             : std::next(it);
   if (const auto it = engines_.find(checkpoint); it != engines_.end())
     return it->second.get();
-  TRY_ASSIGN(auto made, Engine::create(checkpoint, compute));
+  EngineOptions options;
+  options.residency = residency_;
+  TRY_ASSIGN(auto made, Engine::create(checkpoint, compute, options));
   return engines_.emplace(checkpoint, std::move(made)).first->second.get();
 }
 
 void EngineCache::clear() {
   engines_.clear();
+  residency_.reset();
   compute_ = nullptr;
 }
 

@@ -27,6 +27,7 @@ class EngineCache {
 
  private:
   Compute* compute_ = nullptr;
+  std::shared_ptr<Residency> residency_; ///< models that do not fit take turns
   std::map<std::shared_ptr<const Checkpoint>, std::unique_ptr<Engine>> engines_;
 };
 
