@@ -28,19 +28,17 @@ const ModuleCurve* AttributionReport::curve(std::string_view name) const {
 
 void AttributionReport::add_up() {
   sum_alone = sum_fall = ratio_alone = ratio_fall = 0;
-  all_alone = all_fall = false;
-  bool any = false;
+  std::int64_t alone = 0, fall = 0;
   for (const AttributionRow& row : rows) {
     if (row.kind != "module" && row.kind != "kv")
       continue;
-    if (!any)
-      all_alone = all_fall = true;
-    any = true;
-    all_alone = all_alone && bool(row.alone);
-    all_fall = all_fall && bool(row.without);
+    alone += bool(row.alone);
+    fall += bool(row.without);
     sum_alone += row.alone ? row.alone.kld : 0;
     sum_fall += row.without ? row.fall : 0;
   }
+  all_alone = parts > 0 && alone == parts;
+  all_fall = parts > 0 && fall == parts;
   if (whole && whole.kld > 0) {
     ratio_alone = sum_alone / whole.kld;
     ratio_fall = sum_fall / whole.kld;
@@ -150,8 +148,6 @@ class CandidateRun {
   Result<void> run();
 
  private:
-  static constexpr std::int64_t samples = 64;
-
   bool predicts() const {
     return options_.modules && options_.alone && (options_.predict || options_.measured_share < 1);
   }
@@ -275,6 +271,7 @@ bool CandidateRun::differing_kv() const {
 }
 
 Result<void> CandidateRun::make_rows() {
+  report_.parts = std::int64_t(units_.units.size()) + differing_kv();
   std::map<int, std::vector<const ExchangeUnit*>> blocks;
   std::map<std::string, std::vector<const ExchangeUnit*>> roles;
   for (const ExchangeUnit& unit : units_.units) {
@@ -361,7 +358,7 @@ std::uint64_t CandidateRun::work() const {
   if (options_.without)
     out += whole; // its streams
   if (predicts())
-    out += fisher_work(run_.text, run_.reference.spec->layers, samples);
+    out += fisher_work(run_.text, run_.reference.spec->layers, options_.samples);
   return out;
 }
 
@@ -535,7 +532,7 @@ Result<void> CandidateRun::predict() {
   };
   TRY_ASSIGN(const auto figures,
              fisher_divergence(*run_.original, *run_.logits, run_.text, rows.size(), changes,
-                               samples, options_.seed, run_.compute, run_.feedback));
+                               options_.samples, options_.seed, run_.compute, run_.feedback));
   std::vector<PredictedCase> cases;
   for (std::size_t c = 0; c < rows.size(); ++c) {
     AttributionRow& row = report_.rows[rows[c]];

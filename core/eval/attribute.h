@@ -96,6 +96,7 @@ struct AttributionReport {
   std::vector<AttributionRow> rows;
   /// Modules, and keys and values: they make up the candidate. Ratios are sum / KL of the whole.
   double sum_alone = 0, ratio_alone = 0, sum_fall = 0, ratio_fall = 0;
+  std::int64_t parts = 0; ///< that make up the candidate, whether or not they have a row
   bool all_alone = false, all_fall = false; ///< every part is in the sum
   std::vector<ModuleCurve> curves;
   PredictionQuality prediction;
@@ -123,7 +124,8 @@ struct AttributionOptions {
   bool noise_floor = true;
   EngineOptions run;                        ///< of the candidate: activations, KV
   const AttributionReport* known = nullptr; ///< what is the same there is not measured again
-  std::uint64_t seed = 0;                   ///< of predictions
+  std::int64_t samples = 128; ///< of predictions: their error is about sqrt(2 / samples)
+  std::uint64_t seed = 0;     ///< of predictions
   /// After every figure that is new, from the job's thread.
   std::function<void(const AttributionReport&)> on_change;
 };

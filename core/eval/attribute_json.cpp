@@ -243,10 +243,13 @@ OrderedJson attribution_to_json(const AttributionReport& report) {
       {"control", to_json(report.control)},
       {"noise_floor", report.noise_floor < 0 ? OrderedJson() : number(report.noise_floor)},
       {"whole", to_json(report.whole)}};
-  out["additivity"] = {
-      {"sum_alone", number(report.sum_alone)},   {"ratio_alone", number(report.ratio_alone)},
-      {"complete_alone", report.all_alone},      {"sum_fall", number(report.sum_fall)},
-      {"ratio_fall", number(report.ratio_fall)}, {"complete_fall", report.all_fall}};
+  out["additivity"] = {{"parts", report.parts},
+                       {"sum_alone", number(report.sum_alone)},
+                       {"ratio_alone", number(report.ratio_alone)},
+                       {"complete_alone", report.all_alone},
+                       {"sum_fall", number(report.sum_fall)},
+                       {"ratio_fall", number(report.ratio_fall)},
+                       {"complete_fall", report.all_fall}};
   for (const auto& [kind, key] : kinds) {
     out[key] = OrderedJson::array();
     for (const AttributionRow& row : report.rows)
@@ -292,6 +295,7 @@ AttributionReport attribution_from_json(const Json& json) {
   if (reader.at("curves").is_array())
     for (const Json& curve : reader.at("curves"))
       out.curves.push_back(curve_from(curve));
+  Reader(reader.at("additivity")).read_count("parts", out.parts);
   const Reader quality(reader.at("prediction"));
   PredictionQuality& prediction = out.prediction;
   quality.read_count("samples", prediction.samples);

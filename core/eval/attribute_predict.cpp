@@ -10,40 +10,60 @@ namespace bitlathe {
 
 namespace {
 
-/// log(measured) - log(raw) per role, by least squares: the mean of what the role's members say,
-/// drawn towards that of all where they are few.
+/// log(measured / raw) of what was measured, by role.
+using Ratios = std::map<std::string, std::vector<double>>;
+
+/// What to multiply a role's predictions with: the mean that least squares gives it, as far as the
+/// scatter within roles lets one believe that it differs from the mean of all, and that mean as far
+/// as it differs from 1.
 class Fit {
  public:
-  void add(const std::string& role, double log_ratio) {
-    Sum& own = roles_[role];
-    own.sum += log_ratio;
-    ++own.count;
-    all_.sum += log_ratio;
-    ++all_.count;
-  }
-  void take(const std::string& role, double log_ratio) {
-    Sum& own = roles_[role];
-    own.sum -= log_ratio;
-    --own.count;
-    all_.sum -= log_ratio;
-    --all_.count;
+  explicit Fit(const Ratios& ratios) {
+    double sum = 0, count = 0;
+    for (const auto& [role, values] : ratios) {
+      sum += std::accumulate(values.begin(), values.end(), 0.0);
+      count += double(values.size());
+    }
+    if (count == 0)
+      return;
+    const double all = sum / count;
+    double within = 0, free = 0, between = 0, noise = 0, groups = 0;
+    for (const auto& [role, values] : ratios) {
+      if (values.empty())
+        continue;
+      const double n = double(values.size());
+      const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+      for (const double value : values)
+        within += (value - mean) * (value - mean);
+      free += n - 1;
+      between += (mean - all) * (mean - all);
+      noise += 1 / n;
+      groups += 1;
+    }
+    if (free < 1) // one of each role: scatter and differences between roles are the same thing
+      within = between, free = std::max(1.0, groups - 1);
+    const double scatter = within / free;
+    const double spread =
+        groups > 1 ? std::max(0.0, between / (groups - 1) - scatter * noise / groups) : 0;
+    const double sure = count * all * all + scatter;
+    all_ = sure > 0 ? all * (count * all * all) / sure : 0;
+    for (const auto& [role, values] : ratios) {
+      if (values.empty())
+        continue;
+      const double n = double(values.size());
+      const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+      const double belief = spread > 0 ? spread / (spread + scatter / n) : 0;
+      roles_[role] = all_ + belief * (mean - all_);
+    }
   }
   double scale(const std::string& role) const {
-    if (all_.count == 0)
-      return 1;
-    const double all = all_.sum / double(all_.count);
     const auto it = roles_.find(role);
-    const Sum own = it == roles_.end() ? Sum() : it->second;
-    return std::exp((own.sum + all) / double(own.count + 1));
+    return std::exp(it == roles_.end() ? all_ : it->second);
   }
 
  private:
-  struct Sum {
-    double sum = 0;
-    std::int64_t count = 0;
-  };
-  std::map<std::string, Sum> roles_;
-  Sum all_;
+  std::map<std::string, double> roles_;
+  double all_ = 0;
 };
 
 /// Ranks from 0; equal values share the mean of theirs.
@@ -92,7 +112,7 @@ double quantile(std::vector<double> values, double q) {
 
 PredictionQuality fit_predictions(const std::vector<PredictedCase>& cases, double floor) {
   PredictionQuality out;
-  Fit fit;
+  Ratios ratios;
   struct Known {
     const PredictedCase* entry;
     double raw, measured;
@@ -105,20 +125,21 @@ PredictionQuality fit_predictions(const std::vector<PredictedCase>& cases, doubl
         !(entry.measured->kld > std::max(floor, 0.0)))
       continue;
     known.push_back({&entry, entry.predicted->raw, entry.measured->kld});
-    fit.add(entry.role, std::log(entry.measured->kld / entry.predicted->raw));
+    ratios[entry.role].push_back(std::log(entry.measured->kld / entry.predicted->raw));
   }
   std::vector<double> errors, raw_errors, held, raw, measured;
   for (const Known& one : known) {
-    const double ratio = std::log(one.measured / one.raw);
-    fit.take(one.entry->role, ratio);
-    const double predicted = one.raw * fit.scale(one.entry->role);
-    fit.add(one.entry->role, ratio);
+    Ratios others = ratios;
+    auto& own = others[one.entry->role];
+    own.erase(std::find(own.begin(), own.end(), std::log(one.measured / one.raw)));
+    const double predicted = one.raw * Fit(others).scale(one.entry->role);
     errors.push_back(std::abs(predicted - one.measured) / one.measured);
     raw_errors.push_back(std::abs(one.raw - one.measured) / one.measured);
     held.push_back(predicted);
     raw.push_back(one.raw);
     measured.push_back(one.measured);
   }
+  const Fit fit(ratios);
   for (const PredictedCase& entry : cases) {
     if (!*entry.predicted)
       continue;

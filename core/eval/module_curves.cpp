@@ -54,7 +54,8 @@ class Curves {
     for (const CurveJob& job : jobs_)
       for (const PlannedModule* planned : job.planned)
         out += planned && job.measured ? run_.work(job.first) : 0;
-    return out + (predicts() ? fisher_work(run_.text, model_.spec->layers, samples) : 0);
+    return out +
+           (predicts() ? fisher_work(run_.text, model_.spec->layers, run_.options.samples) : 0);
   }
 
   Result<void> run() {
@@ -66,8 +67,6 @@ class Curves {
   }
 
  private:
-  static constexpr std::int64_t samples = 64;
-
   bool predicts() const { return run_.options.predict || run_.options.measured_share < 1; }
 
   Result<Plan> plan_for(const std::string& scheme, const Method& method) {
@@ -282,7 +281,8 @@ class Curves {
     };
     TRY_ASSIGN(const auto figures,
                fisher_divergence(*run_.original, *run_.logits, run_.text, entries.size(), changes,
-                                 samples, run_.options.seed, run_.compute, run_.feedback));
+                                 run_.options.samples, run_.options.seed, run_.compute,
+                                 run_.feedback));
     std::vector<PredictedCase> cases;
     for (std::size_t e = 0; e < entries.size(); ++e) {
       if (entries[e].point->problem.empty())

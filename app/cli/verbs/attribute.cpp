@@ -50,6 +50,7 @@ Result<OrderedJson> run(Invocation& invocation) {
   TRY_ASSIGN(options.measured_share, invocation.number("measure", 1, 0));
   if (options.measured_share > 1)
     return usage_error("--measure is a share from 0 to 1");
+  TRY_ASSIGN(options.samples, invocation.integer("samples", options.samples, 2));
   TRY_ASSIGN(options.schemes, schemes_of(invocation));
   if (invocation.has("memory")) {
     TRY_ASSIGN(options.memory, parse_size(invocation.text("memory")));
@@ -258,6 +259,7 @@ const VerbOption options[] = {
     {"method", "M", "Makes the codes of --schemes: rtn (default), mse, lloyd-max."},
     {"measure", "SHARE", "Measure only this share of the modules and predict the others."},
     {"predict", "", "Predict what is measured, too, and say how far off predictions are."},
+    {"samples", "N", "Random directions that predictions are made from (default 128)."},
     {"memory", "SIZE",
      "For what is kept between runs (default 1G); what does not fit is computed again."},
     {"keep", "FILE",
