@@ -6,6 +6,7 @@
 
 #include "core/job/coding.h"
 #include "core/model/assemble.h"
+#include "core/recipe/finer_scheme.h"
 #include "kernels/base/parallel.h"
 #include "tests/arch_golden.h"
 #include "tests/support.h"
@@ -542,8 +543,8 @@ class TestAttribute : public QObject {
     options.known = &report;
     const auto more = attributed(*demo_, nullptr, text_, *compute_, options);
     for (const ModuleCurve& curve : more.curves) {
-      QCOMPARE(curve.points.size(), std::size_t(2));
-      QVERIFY(curve.points[0].kept && !curve.points[1].kept);
+      QCOMPARE(curve.points.size(), std::size_t(3)); // q8_0 is not forgotten
+      QVERIFY(curve.points[0].kept && !curve.points[1].kept && curve.points[2].kept);
       QCOMPARE(curve.points[0].measured.kld, report.curve(curve.name)->points[0].measured.kld);
       QVERIFY(curve.points[1].measured.kld < curve.points[0].measured.kld);
     }
@@ -586,6 +587,31 @@ class TestAttribute : public QObject {
     QCOMPARE(none.prediction.held_out, std::int64_t(0));
     for (const AttributionRow& row : none.rows)
       QVERIFY(row.kind != "module" || (row.predicted && row.predicted.kld == row.predicted.raw));
+  }
+
+  void finerSchemes() {
+    const auto finer = [](const char* id) { return finer_scheme(*parse_scheme(id)); };
+    QCOMPARE(finer("int2-g64-asym"), std::string("int3-g64-asym"));
+    QCOMPARE(finer("int6-channel-sym-sbf16"), std::string("int8-channel-sym-sbf16"));
+    QCOMPARE(finer("int8-channel-sym"), std::string());
+    QCOMPARE(finer("q4_k"), std::string("q5_k"));
+    QCOMPARE(finer("q8_0"), std::string());
+    QCOMPARE(finer("nf4-b64-dq"), std::string("int8-channel-sym"));
+    QCOMPARE(finer("bf16"), std::string());
+    for (const auto* family : all_scheme_families()) // always up, always makeable, and to an end
+      for (const auto example : family->examples) {
+        std::string id(example);
+        for (int steps = 0; !id.empty(); ++steps) {
+          QVERIFY2(steps < 9, id.c_str());
+          const Scheme from = *parse_scheme(id);
+          id = finer_scheme(from);
+          if (id.empty())
+            continue;
+          const auto to = parse_scheme(id);
+          QVERIFY2(to.ok() && cannot_encode(*to).empty(), id.c_str());
+          QVERIFY2(to->bits > from.bits, (from.id + " -> " + id).c_str());
+        }
+      }
   }
 
   void everyArchitecture_data() { each_golden(); }

@@ -545,6 +545,48 @@ Result<void> CandidateRun::predict() {
   return {};
 }
 
+/// What an earlier run of the same model on the same text has and this one was not asked for.
+void take_over_rest(AttributionReport& report, const AttributionOptions& options) {
+  const AttributionReport* known = options.known;
+  if (!known || (known->rows.empty() && known->curves.empty()))
+    return;
+  if (known->reference_signature != report.reference_signature ||
+      known->text_signature != report.text_signature) {
+    report.notes.push_back(known->text_signature != report.text_signature
+                               ? "What was known from another text, context or number of windows "
+                                 "is left out: figures of different tokens do not compare"
+                               : "What was known of another original is left out");
+    return;
+  }
+  for (const ModuleCurve& curve : known->curves) {
+    const auto own = std::find_if(report.curves.begin(), report.curves.end(),
+                                  [&](const ModuleCurve& c) { return c.name == curve.name; });
+    ModuleCurve& to = own == report.curves.end() ? report.curves.emplace_back() : *own;
+    if (to.name.empty()) {
+      to = curve;
+      to.points.clear();
+    }
+    for (const CurvePoint& point : curve.points)
+      if (std::none_of(to.points.begin(), to.points.end(), [&](const CurvePoint& p) {
+            return p.scheme == point.scheme && p.method == point.method;
+          })) {
+        to.points.push_back(point);
+        to.points.back().kept = true;
+      }
+  }
+  if (!report.rows.empty() || !report.candidate.empty())
+    return;
+  report.candidate = known->candidate;
+  report.candidate_signature = known->candidate_signature;
+  report.control = known->control;
+  report.whole = known->whole;
+  report.noise_floor = known->noise_floor;
+  report.parts = known->parts;
+  report.rows = known->rows;
+  if (report.prediction.samples == 0)
+    report.prediction = known->prediction;
+}
+
 } // namespace
 
 Result<AttributionReport> attribute(const Checkpoint& reference, const Checkpoint* candidate,
@@ -608,6 +650,7 @@ Result<AttributionReport> attribute(const Checkpoint& reference, const Checkpoin
   }();
   if (!outcome && !outcome.error().cancelled())
     return outcome.error();
+  take_over_rest(run.report, options);
   run.report.cancelled = !outcome.ok();
   for (const std::string& note : compute.notes())
     run.report.notes.push_back(note);
