@@ -10,9 +10,7 @@
 #include <cmath>
 #include <QEvent>
 #include <QGraphicsLayout>
-#include <QtCharts/QLegendMarker>
 #include <QtCharts/QLineSeries>
-#include <QtCharts/QScatterSeries>
 #include <QtCharts/QValueAxis>
 #include <QToolTip>
 
@@ -102,126 +100,6 @@ void ThemedChart::dress() {
   legend->setFont(font);
   legend->setMarkerShape(QLegend::MarkerShapeFromSeries);
 }
-
-// --- quality against size -----------------------------------------------------------------------
-
-void QualityChart::setRows(const QList<FigureRow>& rows, double noiseFloor) {
-  rows_ = rows;
-  noiseFloor_ = noiseFloor;
-  rebuild();
-}
-
-void QualityChart::setMeasure(Measure measure) {
-  measure_ = measure;
-  rebuild();
-}
-
-void QualityChart::rebuild() {
-  chart()->removeAllSeries();
-  for (QAbstractAxis* axis : chart()->axes()) {
-    chart()->removeAxis(axis);
-    delete axis;
-  }
-  const auto value = [this](const FigureRow& row) {
-    return measure_ == Measure::perplexity ? row.perplexity
-           : measure_ == Measure::kl       ? row.kl
-                                           : 100 * (1 - row.topAgreement);
-  };
-  const auto error = [this](const FigureRow& row) {
-    return measure_ == Measure::perplexity ? row.perplexityError
-           : measure_ == Measure::kl       ? row.klError
-                                           : 0.0;
-  };
-  quint64 largest = 0;
-  for (const FigureRow& row : rows_)
-    largest = std::max(largest, row.bytes);
-  const double unit = largest >= (1ull << 30) ? double(1ull << 30) : double(1 << 20);
-  Span xs, ys;
-  xs.take(0);
-  if (measure_ != Measure::perplexity)
-    ys.take(0);
-  for (int i = 0; i < rows_.size(); ++i) {
-    const FigureRow& row = rows_[i];
-    if (!row.measured || !std::isfinite(value(row)))
-      continue;
-    const double x = double(row.bytes) / unit, y = value(row), e = error(row);
-    xs.take(x);
-    ys.take(y - e);
-    ys.take(y + e);
-    auto* points = new QScatterSeries(chart());
-    points->setName(row.title);
-    points->setMarkerShape(i == 0 ? QScatterSeries::MarkerShapeRectangle
-                                  : QScatterSeries::MarkerShapeCircle);
-    points->setMarkerSize(11);
-    points->setColor(contenderColor(i));
-    points->setBorderColor(theme().raised);
-    points->append(x, y);
-    tell(points, this, [row](const QPointF&) {
-      return tr("%1\n%2, perplexity %3")
-          .arg(row.title, formatBytes(row.bytes), formatError(row.perplexity, row.perplexityError));
-    });
-    chart()->addSeries(points);
-    if (e > 0) {
-      auto* bar = new QLineSeries(chart());
-      bar->setPen(QPen(contenderColor(i), 2));
-      bar->append(x, y - e);
-      bar->append(x, y + e);
-      chart()->addSeries(bar);
-      for (QLegendMarker* marker : chart()->legend()->markers(bar))
-        marker->setVisible(false);
-    }
-  }
-  if (ys.empty() || chart()->series().isEmpty()) {
-    dress();
-    chart()->legend()->setVisible(false);
-    return;
-  }
-  xs = {0, xs.high * 1.12};
-  const bool floor = measure_ == Measure::kl && noiseFloor_ > 0;
-  if (floor)
-    ys.take(noiseFloor_);
-  ys = ys.padded(0.15);
-  if (measure_ != Measure::perplexity)
-    ys.low = std::max(ys.low, 0.0);
-  if (floor) {
-    auto* line = new QLineSeries(chart());
-    line->setName(tr("noise floor"));
-    line->setPen(QPen(theme().muted, 1.2, Qt::DashLine));
-    line->append(xs.low, noiseFloor_);
-    line->append(xs.high, noiseFloor_);
-    chart()->addSeries(line);
-  }
-  const QString up = measure_ == Measure::perplexity ? tr("perplexity")
-                     : measure_ == Measure::kl       ? tr("KL divergence (nats)")
-                                                     : tr("other first choice (%)");
-  auto* across = addAxis(*chart(), Qt::AlignBottom, xs,
-                         largest >= (1ull << 30) ? tr("size (GiB)") : tr("size (MiB)"));
-  auto* axis = addAxis(*chart(), Qt::AlignLeft, ys, up);
-  for (QAbstractSeries* series : chart()->series()) {
-    series->attachAxis(across);
-    series->attachAxis(axis);
-  }
-  dress();
-}
-
-QString QualityChart::csv() const {
-  QString out = QStringLiteral("model,bytes,bits_per_weight,perplexity,perplexity_stderr,kld_mean,"
-                               "kld_stderr,top1_agreement\n");
-  for (const FigureRow& row : rows_)
-    if (row.measured)
-      out += QStringLiteral("%1,%2,%3,%4,%5,%6,%7,%8\n")
-                 .arg(csvField(row.title))
-                 .arg(row.bytes)
-                 .arg(row.bitsPerWeight, 0, 'g', 8)
-                 .arg(row.perplexity, 0, 'g', 10)
-                 .arg(row.perplexityError, 0, 'g', 8)
-                 .arg(row.kl, 0, 'g', 10)
-                 .arg(row.klError, 0, 'g', 8)
-                 .arg(row.topAgreement, 0, 'g', 8);
-  return out;
-}
-
-// --- along the text -----------------------------------------------------------------------------
 
 void WindowChart::setLines(const QList<Line>& lines) {
   lines_ = lines;

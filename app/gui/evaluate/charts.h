@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Two charts of the Evaluate stage: quality against size, and where in the text models differ.
+// Where in the text models differ, as a chart.
 #pragma once
 
-#include "app/gui/evaluate/figures_model.h"
-
+#include <QList>
+#include <QString>
 #include <QtCharts/QChartView>
 
 namespace bitlathe::gui {
@@ -21,26 +21,6 @@ class ThemedChart : public QChartView {
   void dress();
   void changeEvent(QEvent* event) override;
   virtual void rebuild() = 0;
-};
-
-/// One point per model: size across, perplexity or KL divergence up, with a bar of one standard
-/// error to each side.
-class QualityChart : public ThemedChart {
-  Q_OBJECT
- public:
-  enum class Measure { perplexity, kl, disagreement };
-  using ThemedChart::ThemedChart;
-  void setRows(const QList<FigureRow>& rows, double noiseFloor);
-  void setMeasure(Measure measure);
-  QString csv() const;
-
- protected:
-  void rebuild() override;
-
- private:
-  QList<FigureRow> rows_;
-  double noiseFloor_ = 0;
-  Measure measure_ = Measure::perplexity;
 };
 
 /// Per window of text: negative log likelihood minus the reference's, or the mean KL divergence.

@@ -6,8 +6,11 @@
 #include "app/gui/compare/contender_pane.h"
 #include "app/gui/compare/generation_runner.h"
 #include "app/gui/evaluate/checklist_view.h"
+#include "app/gui/evaluate/detail_page.h"
 #include "app/gui/evaluate/evidence.h"
 #include "app/gui/evaluate/figure_delegate.h"
+#include "app/gui/evaluate/quality_card.h"
+#include "app/gui/evaluate/variants_page.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/card.h"
@@ -28,7 +31,9 @@
 #include <QSpinBox>
 #include <QSplitter>
 #include <QStackedWidget>
+#include <QTabBar>
 #include <QTableView>
+#include <QTabWidget>
 #include <QToolButton>
 #include <QVBoxLayout>
 
@@ -56,19 +61,17 @@ EvaluateStage::EvaluateStage(Workbench& workbench, QWidget* parent)
   banner_ = new Banner(page);
   column->addWidget(banner_);
   column->addWidget(buildControls());
-  column->addWidget(buildFigures());
-  column->addWidget(buildCharts(), 1);
-  checkCard_ = new Card(tr("Before and after"),
-                        tr("Ticks itself from what was done with this checkpoint"), page);
-  checklist_ = new ChecklistView(checkCard_);
-  checkCard_->addBody(checklist_);
-  checkCard_->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Maximum);
-  column->addWidget(checkCard_);
+  views_ = new QTabWidget(page);
+  views_->setDocumentMode(true);
+  views_->tabBar()->setDrawBase(false);
+  views_->addTab(buildOverview(), tr("Overview"));
+  views_->addTab(new DetailPage(workbench_, views_), tr("In detail"));
+  views_->addTab(new VariantsPage(workbench_, views_), tr("Variants"));
+  column->addWidget(views_, 1);
   pages_->addWidget(page);
   auto* all = new QVBoxLayout(this);
   all->setContentsMargins(0, 0, 0, 0);
   all->addWidget(pages_);
-
   connect(&workbench_, &Workbench::opened, this, &EvaluateStage::modelOpened);
   connect(&workbench_, &Workbench::contendersChanged, this, &EvaluateStage::refresh);
   connect(&workbench_, &Workbench::compareChanged, this, &EvaluateStage::refresh);
@@ -84,6 +87,23 @@ EvaluateStage::EvaluateStage(Workbench& workbench, QWidget* parent)
 }
 
 // --- building -----------------------------------------------------------------------------------
+
+/// A page of the tabs whose cards stand below one another.
+QWidget* EvaluateStage::buildOverview() {
+  auto* page = new QWidget(views_);
+  auto* column = new QVBoxLayout(page);
+  column->setContentsMargins(0, space::s, 0, 0);
+  column->setSpacing(space::s);
+  column->addWidget(buildFigures());
+  column->addWidget(buildCharts(), 1);
+  checkCard_ = new Card(tr("Before and after"),
+                        tr("Ticks itself from what was done with this checkpoint"), page);
+  checklist_ = new ChecklistView(checkCard_);
+  checkCard_->addBody(checklist_);
+  checkCard_->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Maximum);
+  column->addWidget(checkCard_);
+  return page;
+}
 
 QWidget* EvaluateStage::buildControls() {
   auto* card = new QFrame(this);
@@ -219,25 +239,7 @@ QWidget* EvaluateStage::buildCharts() {
   auto* split = new QSplitter(Qt::Horizontal, this);
   split->setChildrenCollapsible(false);
   split->setHandleWidth(space::s);
-  qualityCard_ =
-      new Card(tr("Quality against size"),
-               tr("Each point is a model; bars are one standard error to each side. Lower "
-                  "and further left is better"),
-               split);
-  quality_ = new QualityChart(qualityCard_);
-  quality_->setAccessibleName(tr("Quality against size"));
-  auto* measure = new QComboBox(qualityCard_);
-  measure->addItems({tr("Perplexity"), tr("KL divergence"), tr("Top-1 misses")});
-  measure->setAccessibleName(tr("Quality measure"));
-  measure->setToolTip(tr("What the chart shows upwards; all three: lower is better"));
-  connect(measure, &QComboBox::currentIndexChanged, this,
-          [this](int index) { quality_->setMeasure(QualityChart::Measure(index)); });
-  qualityCard_->addTool(measure);
-  const auto qualityCsv = [this] { return quality_->csv(); };
-  addPictureMenu(quality_, QStringLiteral("quality-against-size"), qualityCsv);
-  qualityCard_->addTool(makePictureButton(quality_, QStringLiteral("quality-against-size"),
-                                          qualityCsv, qualityCard_));
-  qualityCard_->addBody(quality_);
+  qualityCard_ = new QualityCard(workbench_, split);
   split->addWidget(qualityCard_);
 
   windowCard_ = new Card(tr("Along the text"),
@@ -336,7 +338,6 @@ void EvaluateStage::refreshFigures() {
   const int header = table_->horizontalHeader()->sizeHint().height();
   table_->setFixedHeight(header + row_height * std::clamp(int(rows.size()), 1, 4) + 4);
 
-  quality_->setRows(rows, report ? report->noise_floor : 0);
   QList<WindowChart::Line> lines;
   QList<bool> taken(report ? qsizetype(report->models.size()) : 0, false);
   for (int i = 1; report && i < rows.size(); ++i)
@@ -432,30 +433,20 @@ void EvaluateStage::setWindows(int windows) { windows_->setValue(windows); }
 void EvaluateStage::setContext(int context) { context_->setValue(context); }
 
 void EvaluateStage::measure() {
-  const EvaluationText& text = EvaluationText::of(workbench_);
   if (!workbench_.checkpoint() || textPath().isEmpty() || workbench_.comparing() || reading_)
     return;
   banner_->clear();
   reading_ = true;
   refreshButtons();
-  using Read = std::shared_ptr<const JudgedFile>;
-  workbench_.engine().run<Read>(
-      QStringLiteral("evaluation-text"), tr("Reading the text"), this,
-      [model = workbench_.checkpoint(), file = text.file(),
-       choice = text.choice()](Feedback&, Compute&) -> Result<Read> {
-        TRY_ASSIGN(auto judged,
-                   read_judged_text(*model, file, choice.context, choice.windows, true));
-        return std::make_shared<const JudgedFile>(std::move(judged));
-      },
-      [this, model = workbench_.checkpoint()](Result<Read> judged) {
+  EvaluationText::of(workbench_)
+      .read(QStringLiteral("compare"), this, [this](Result<EvaluationText::Judged> judged) {
         reading_ = false;
-        if (judged && model == workbench_.checkpoint())
+        if (judged)
           workbench_.startCompare(*judged);
-        else if (!judged && !judged.error().cancelled())
+        else if (!judged.error().cancelled())
           banner_->say(2, QString::fromStdString(judged.error().text()));
         refreshButtons();
-      },
-      QFileInfo(textPath()).size() > quick_text);
+      });
 }
 
 void EvaluateStage::stop() {

@@ -17,6 +17,7 @@ class QPushButton;
 class QSpinBox;
 class QStackedWidget;
 class QTableView;
+class QTabWidget;
 
 namespace bitlathe::gui {
 
@@ -25,6 +26,7 @@ class Card;
 class ChecklistView;
 class EmptyState;
 class Evidence;
+class QualityCard;
 
 class EvaluateStage : public QWidget {
   Q_OBJECT
@@ -44,6 +46,7 @@ class EvaluateStage : public QWidget {
 
  private:
   QWidget* buildControls();
+  QWidget* buildOverview();
   QWidget* buildFigures();
   QWidget* buildCharts();
   void modelOpened();
@@ -72,11 +75,12 @@ class EvaluateStage : public QWidget {
   QSpinBox *context_, *windows_;
   QPushButton *measure_, *stop_;
   QProgressBar* bar_;
-  Card *figuresCard_, *qualityCard_, *windowCard_, *checkCard_;
+  QTabWidget* views_;
+  Card *figuresCard_, *windowCard_, *checkCard_;
+  QualityCard* qualityCard_;
   FiguresModel* model_;
   QTableView* table_;
   QLabel *floor_, *overlap_;
-  QualityChart* quality_;
   WindowChart* window_;
   ChecklistView* checklist_;
 };

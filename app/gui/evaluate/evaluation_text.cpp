@@ -84,6 +84,25 @@ CalibrationFile EvaluationText::file() const {
   return file;
 }
 
+void EvaluationText::read(const QString& purpose, QObject* context,
+                          std::function<void(Result<Judged>)> then) {
+  const auto model = workbench_.checkpoint();
+  if (!model || choice_.path.isEmpty())
+    return;
+  workbench_.engine().run<Judged>(
+      QStringLiteral("evaluation-text:") + purpose, tr("Reading the text"), context,
+      [model, file = file(), choice = choice_](Feedback&, Compute&) -> Result<Judged> {
+        TRY_ASSIGN(auto judged,
+                   read_judged_text(*model, file, choice.context, choice.windows, true));
+        return std::make_shared<const JudgedFile>(std::move(judged));
+      },
+      [this, model, then = std::move(then)](Result<Judged> judged) {
+        then(model == workbench_.checkpoint() ? std::move(judged)
+                                              : Result<Judged>(cancelled_error()));
+      },
+      QFileInfo(choice_.path).size() > quick_text);
+}
+
 void EvaluationText::look() {
   const auto source = workbench_.checkpoint();
   if (!source || !source->tokenizer || choice_.path.isEmpty()) {

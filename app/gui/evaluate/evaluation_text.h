@@ -25,6 +25,11 @@ class EvaluationText : public QObject {
   const Choice& choice() const { return choice_; }
   void choose(const Choice& choice);
   CalibrationFile file() const; ///< as core reads it
+  using Judged = std::shared_ptr<const JudgedFile>;
+  /// Reads it for the open checkpoint's tokenizer, off the GUI thread; "cancelled" when another
+  /// checkpoint was opened meanwhile. `purpose` tells requests apart: a newer one of the same
+  /// purpose takes the older one's place.
+  void read(const QString& purpose, QObject* context, std::function<void(Result<Judged>)> then);
 
   /// Where models to be measured were calibrated on the text; a sentence each.
   const QStringList& notes() const { return notes_; }

@@ -2,6 +2,7 @@
 // The window's parts and how they follow the Workbench; menus are in main_window_actions.cpp.
 #include "app/gui/shell/main_window.h"
 
+#include "app/gui/compare/compare_stage.h"
 #include "app/gui/evaluate/evidence.h"
 #include "app/gui/inspect/checkpoint_panel.h"
 #include "app/gui/shell/details_panel.h"
@@ -215,6 +216,16 @@ void MainWindow::connectWorkbench() {
   });
   connect(&workbench_.engine(), &EngineThread::logged, log_, &LogPanel::append);
   connect(&workbench_, &Workbench::modifiedChanged, this, &MainWindow::updateTitle);
+  connect(&workbench_, &Workbench::promptOffered, this, [this](const QString& prompt) {
+    for (int i = 0; i < stage_widgets_.size(); ++i)
+      if (auto* compare = qobject_cast<CompareStage*>(
+              QLatin1String(all_stages()[std::size_t(i)]->id) == QLatin1String("compare")
+                  ? stageWidget(i)
+                  : nullptr)) {
+        setStage(i);
+        compare->setPrompt(prompt);
+      }
+  });
 }
 
 QWidget* MainWindow::stageWidget(int index) {
