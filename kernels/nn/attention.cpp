@@ -37,6 +37,24 @@ struct Shape {
   }
 };
 
+/// n rows as floats: those in the cache where it holds floats, else decoded into `buffer`.
+class Rows {
+ public:
+  explicit Rows(const KvLayout& layout) : layout_(layout), plain_(kv_layout_id(layout) == "f32") {}
+  const float* get(const std::vector<std::byte>& stored, std::int64_t at, std::int64_t n,
+                   float* buffer) const {
+    const std::byte* rows = stored.data() + at * layout_.row_bytes;
+    if (plain_)
+      return reinterpret_cast<const float*>(rows);
+    decode_kv_rows(layout_, rows, n, buffer);
+    return buffer;
+  }
+
+ private:
+  const KvLayout& layout_;
+  const bool plain_;
+};
+
 /// Rows (token, head within the group) of one kv head over positions [from, to): `acc` gets the
 /// weighted values relative to the maximum in `partial`.
 void run(const Shape& s, std::int64_t kv_head, std::int64_t token, std::int64_t n_tokens,
@@ -47,10 +65,10 @@ void run(const Shape& s, std::int64_t kv_head, std::int64_t token, std::int64_t 
   std::fill_n(acc, rows * dim, 0.0f);
   std::fill_n(partial, rows, Partial{});
   const KvCache& cache = *s.cache;
+  const Rows keys(cache.key_layout), values(cache.value_layout);
   for (std::int64_t p = from; p < to; p += block) {
     const std::int64_t n = std::min(block, to - p), at = kv_head * cache.capacity + p;
-    decode_kv_rows(cache.key_layout, cache.keys.data() + at * cache.key_layout.row_bytes, n,
-                   decoded.data());
+    const float* key_rows = keys.get(cache.keys, at, n, decoded.data());
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t t = token + r / s.group, head = kv_head * s.group + r % s.group;
       float* row = scores.data() + r * block;
@@ -59,8 +77,8 @@ void run(const Shape& s, std::int64_t kv_head, std::int64_t token, std::int64_t 
       std::fill_n(row, block, 0.0f);
       if (begin == end)
         continue;
-      k.dot_rows(s.q + (t * s.heads + head) * dim, decoded.data() + begin * dim, dim, end - begin,
-                 dim, row + begin);
+      k.dot_rows(s.q + (t * s.heads + head) * dim, key_rows + begin * dim, dim, end - begin, dim,
+                 row + begin);
       float scale = s.scale;
       if (s.softcap > 0) {
         for (std::int64_t i = begin; i < end; ++i)
@@ -78,10 +96,9 @@ void run(const Shape& s, std::int64_t kv_head, std::int64_t token, std::int64_t 
       partial[r].max = largest;
       partial[r].sum += k.exp_sum(row + begin, end - begin, scale, largest);
     }
-    decode_kv_rows(cache.value_layout, cache.values.data() + at * cache.value_layout.row_bytes, n,
-                   decoded.data());
+    const float* value_rows = values.get(cache.values, at, n, decoded.data());
     for (std::int64_t r = 0; r < rows; ++r) // unseen positions have weight 0
-      k.weighted_sum(scores.data() + r * block, decoded.data(), n, dim, acc + r * dim);
+      k.weighted_sum(scores.data() + r * block, value_rows, n, dim, acc + r * dim);
   }
 }
 
