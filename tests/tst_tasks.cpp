@@ -277,7 +277,7 @@ class TestTasks : public QObject {
   /// What the model says by itself is right, anything else is not.
   void kindsOnTheDemoModel() {
     const std::string prompt = "Count: 29, 30, 31, 32,";
-    const auto said = continuation(*engine_, prompt, 12, feedback_);
+    const auto said = continuation(*engine_, prompt, 12, {}, feedback_);
     QVERIFY(said.ok());
     const std::string first_word = said->substr(0, said->find(' ', 1));
     const auto cloze = score("cloze", {"", prompt, {first_word}, 0});

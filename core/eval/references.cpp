@@ -32,7 +32,7 @@ Result<std::string> paragraph(Engine& engine, const TaskItem& item, const TaskOp
       room = std::max(room, 2 * token_count(engine, reference));
     room = std::clamp<std::int64_t>(room, 16, 512);
   }
-  TRY_ASSIGN(const std::string said, continuation(engine, item.prompt, room, feedback));
+  TRY_ASSIGN(const std::string said, continuation(engine, item.prompt, room, options, feedback));
   return first_paragraph(said);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/eval/task_runs.h"
 
+#include "core/chat/chat.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
@@ -16,11 +17,18 @@ std::vector<std::int32_t> encode(Engine& engine, const std::string& text, bool s
 } // namespace
 
 Result<std::string> continuation(Engine& engine, const std::string& prompt, std::int64_t max_new,
-                                 Feedback& feedback) {
-  GenerateOptions options;
-  options.prompt = encode(engine, prompt, true);
-  options.max_new = max_new;
-  TRY_ASSIGN(const GenerateResult result, generate(engine, options, feedback));
+                                 const TaskOptions& options, Feedback& feedback) {
+  GenerateOptions asked;
+  if (options.chat) {
+    TRY_ASSIGN(ChatPrompt chat,
+               chat_prompt(engine.checkpoint(), chat_messages(prompt, options.system)));
+    asked.prompt = std::move(chat.ids);
+    asked.stop = std::move(chat.stop);
+  } else {
+    asked.prompt = encode(engine, prompt, true);
+  }
+  asked.max_new = max_new;
+  TRY_ASSIGN(const GenerateResult result, generate(engine, asked, feedback));
   return engine.checkpoint().tokenizer->decode(result.tokens);
 }
 

@@ -2,13 +2,14 @@
 // What kinds of tasks ask of a model: a continuation, or how likely one is.
 #pragma once
 
-#include "core/engine/engine.h"
+#include "core/eval/tasks.h"
 
 namespace bitlathe {
 
-/// The greedy continuation of a prompt, with at most `max_new` tokens.
+/// The greedy continuation of a prompt, with at most `max_new` tokens; with `options.chat` the
+/// answer to it as a message.
 Result<std::string> continuation(Engine& engine, const std::string& prompt, std::int64_t max_new,
-                                 Feedback& feedback);
+                                 const TaskOptions& options, Feedback& feedback);
 
 /// Of `text` after `prompt`. Tokens are those of both together without the prompt's own count, as
 /// EleutherAI's harness has it, so that a token across the seam belongs to the text.

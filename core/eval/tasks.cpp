@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/eval/tasks.h"
 
+#include "core/chat/chat.h"
 #include "core/io/files.h"
 #include "core/text/tokenizer.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 namespace bitlathe {
 
@@ -26,6 +29,24 @@ std::vector<bool> right_ones(const std::vector<ItemScore>& scores) {
     out.push_back(score.value != 0);
   return out;
 }
+
+/// A Feedback for single items, whose own counting must not disturb that of the set: it stops when
+/// the outer one does and says what it has to say there.
+class ItemFeedback {
+ public:
+  explicit ItemFeedback(Feedback& outer) {
+    inner.set_sink([&outer](LogLevel level, const std::string& line) { outer.log(level, line); });
+    relay_ = std::jthread([this, &outer](const std::stop_token& ended) {
+      while (!ended.stop_requested() && !outer.stopped())
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      inner.stop = outer.stopped();
+    });
+  }
+  Feedback inner;
+
+ private:
+  std::jthread relay_; ///< last: it uses the rest
+};
 
 } // namespace
 
@@ -61,6 +82,7 @@ Result<std::vector<TaskItem>> read_tasks(const TaskKind& kind, const std::string
       examples += item.prompt + (spaced ? "" : " ") + answer + "\n\n";
       continue;
     }
+    item.examples = examples.size();
     item.prompt = examples + item.prompt;
     out.push_back(std::move(item));
   }
@@ -79,13 +101,21 @@ Result<std::vector<ItemScore>> run_tasks(Engine& engine, const TaskKind& kind,
   if (!model.tokenizer)
     return Error{"unsupported", "Tasks need a tokenizer: " + model.tokenizer_problem,
                  model.path.string()};
+  if (options.chat && !kind.generates)
+    return Error{"bad-argument",
+                 "The tasks \"" + std::string(kind.id) +
+                     "\" compare likelihoods; nothing is asked as a message",
+                 {}};
+  if (options.chat)
+    TRY(find_chat_template(model));
   feedback.done = 0;
   feedback.total = items.size();
+  ItemFeedback each(feedback);
   std::vector<ItemScore> out;
   for (const TaskItem& item : items) {
     if (feedback.stopped())
       return cancelled_error();
-    TRY_ASSIGN(ItemScore score, kind.score(engine, item, options, feedback));
+    TRY_ASSIGN(ItemScore score, kind.score(engine, item, options, each.inner));
     out.push_back(std::move(score));
     feedback.advance(1);
   }

@@ -15,10 +15,13 @@ struct TaskItem {
   std::string prompt;               ///< what the model reads
   std::vector<std::string> answers; ///< right ones, or the choices
   std::size_t right = 0;            ///< of choices: the right one
+  std::size_t examples = 0;         ///< leading bytes of the prompt that are examples
 };
 
 struct TaskOptions {
   std::int64_t max_new = 0; ///< longest continuation; 0: what suits the kind
+  bool chat = false;        ///< prompts are messages in the model's chat template
+  std::string system = {};  ///< of such a conversation; empty: none
 };
 
 struct ItemScore {
@@ -34,6 +37,7 @@ struct TaskKind {
   std::string_view summary; ///< what counts as right, for help
   std::string_view fields;  ///< of a line of the file
   bool right_or_wrong = true;
+  bool generates = false; ///< the model writes; else likelihoods are compared
   Result<TaskItem> (*read)(const Json& line, const std::string& where);
   Result<ItemScore> (*score)(Engine& engine, const TaskItem& item, const TaskOptions& options,
                              Feedback& feedback);
@@ -51,7 +55,7 @@ Result<std::vector<TaskItem>> read_tasks(const TaskKind& kind, const std::string
                                          std::int64_t shots = 0);
 
 /// One score per item; feedback counts items. Errors: no tokenizer, a prompt longer than the model
-/// can read.
+/// can read, a chat where there is no template or nothing is written.
 Result<std::vector<ItemScore>> run_tasks(Engine& engine, const TaskKind& kind,
                                          const std::vector<TaskItem>& items,
                                          const TaskOptions& options, Feedback& feedback);

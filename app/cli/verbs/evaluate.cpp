@@ -1,46 +1,49 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/steps.h"
-#include "core/eval/judged_text.h"
-#include "core/eval/tasks.h"
+#include "core/eval/task_report.h"
 
 #include <algorithm>
-#include <map>
 #include <ostream>
 
 namespace bitlathe {
 
 namespace {
 
-/// Right and counted items of every group that the file names.
-OrderedJson groups_of(const TaskKind& kind, const std::vector<TaskItem>& items,
-                      const std::vector<ItemScore>& scores) {
-  std::map<std::string, std::vector<ItemScore>> groups;
-  for (std::size_t i = 0; i < items.size(); ++i)
-    groups[items[i].task].push_back(scores[i]);
-  OrderedJson out = OrderedJson::object();
-  for (const auto& [name, list] : groups) {
-    out[name] = {{"value", figure_of(kind, list).value}, {"n", list.size()}};
-    if (kind.right_or_wrong)
-      out[name]["right"] = std::count_if(list.begin(), list.end(),
-                                         [](const ItemScore& score) { return score.value != 0; });
-  }
+/// What was asked, expected and said, a line of JSON each.
+std::string transcript(const TaskReport& report) {
+  std::string out;
+  for (const TaskModelFigures& model : report.models)
+    for (std::size_t i = 0; i < report.items.size(); ++i) {
+      const TaskItem& item = report.items[i];
+      const OrderedJson line{{"model", model.path},           {"prompt", item.prompt},
+                             {"answers", item.answers},       {"right", item.answers[item.right]},
+                             {"said", model.answers[i].said}, {"score", model.answers[i].value}};
+      out += line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+    }
   return out;
 }
 
-/// What was asked, expected and said, a line of JSON each.
-std::string transcript(const std::string& model, const std::vector<TaskItem>& items,
-                       const std::vector<ItemScore>& scores) {
-  std::string out;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    const OrderedJson line{{"model", model},
-                           {"prompt", items[i].prompt},
-                           {"answers", items[i].answers},
-                           {"right", items[i].answers[items[i].right]},
-                           {"said", scores[i].output},
-                           {"score", scores[i].value}};
-    out += line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+OrderedJson figures_json(const TaskReport& report, const TaskModelFigures& model) {
+  OrderedJson entry{{"path", model.path},
+                    {"task", report.kind},
+                    {"metric", report.metric},
+                    {"value", json_number(model.value)},
+                    {"ci_low", model.ci_low},
+                    {"ci_high", model.ci_high},
+                    {"n", model.n}};
+  if (model.right)
+    entry["right"] = *model.right;
+  entry["paired_p"] = model.paired_p ? Json(*model.paired_p) : Json(nullptr);
+  for (const auto& [name, value] : model.more)
+    entry[name] = json_number(value);
+  entry["kinds"] = OrderedJson::object();
+  for (const TaskGroup& group : model.groups) {
+    entry["kinds"][group.name] = {{"value", group.value}, {"n", group.n}};
+    if (model.right)
+      entry["kinds"][group.name]["right"] = group.right;
   }
-  return out;
+  entry["notes"] = model.notes;
+  return entry;
 }
 
 Result<OrderedJson> run(Invocation& invocation) {
@@ -54,47 +57,34 @@ Result<OrderedJson> run(Invocation& invocation) {
   }
   if (!invocation.has("data"))
     return usage_error("evaluate needs --data FILE.jsonl with " + std::string(kind->fields));
-  TRY_ASSIGN(const std::int64_t shots, invocation.integer("shots", 0, 0));
-  TaskOptions options;
+  TaskRunOptions options;
+  TRY_ASSIGN(options.shots, invocation.integer("shots", 0, 0));
+  TRY_ASSIGN(options.limit, invocation.integer("limit", 0, 0));
   TRY_ASSIGN(options.max_new, invocation.integer("max-new", 0, 0));
-  TRY_ASSIGN(const auto items, read_tasks(*kind, invocation.text("data"), shots));
+  options.chat = invocation.has("chat");
+  options.system = invocation.text("system");
+  options.all_or_nothing = true;
+  if (options.chat && !kind->generates)
+    return usage_error("--chat: --task " + id +
+                       " compares likelihoods; nothing is asked as a message");
+  if (invocation.has("system") && !options.chat)
+    return usage_error("--system belongs to --chat");
+  std::vector<TaskModel> models;
+  for (const std::string& path : invocation.arguments) {
+    TRY_ASSIGN(auto model, open_model(path));
+    models.push_back({path, std::move(model)});
+  }
   TRY_ASSIGN(Compute * compute, invocation.compute());
+  TRY_ASSIGN(TaskReport report, measure_tasks(*kind, invocation.text("data"), models, options,
+                                              *compute, invocation.feedback));
   OrderedJson json;
   json["models"] = OrderedJson::array();
-  std::vector<ItemScore> first;
-  std::string transcripts;
-  for (const std::string& path : invocation.arguments) {
-    invocation.feedback.set_step(path);
-    TRY_ASSIGN(const auto model, open_model(path));
-    TRY_ASSIGN(const auto engine, Engine::create(model, *compute));
-    TRY_ASSIGN(const auto scores, run_tasks(*engine, *kind, items, options, invocation.feedback));
-    const TaskFigure figure = figure_of(*kind, scores);
-    OrderedJson entry{{"path", path},
-                      {"task", kind->id},
-                      {"metric", kind->metric},
-                      {"value", figure.value},
-                      {"ci_low", figure.interval.low},
-                      {"ci_high", figure.interval.high},
-                      {"n", items.size()}};
-    if (kind->right_or_wrong)
-      entry["right"] = std::count_if(scores.begin(), scores.end(),
-                                     [](const ItemScore& score) { return score.value != 0; });
-    entry["paired_p"] = first.empty() ? Json(nullptr) : Json(paired_p(*kind, first, scores));
-    if (kind->more)
-      for (const auto& [name, value] : kind->more(scores))
-        entry[name] = json_number(value);
-    entry["kinds"] = groups_of(*kind, items, scores);
-    auto notes = engine->notes();
-    for (std::string& note : task_overlap_notes(*model, invocation.text("data")))
-      notes.push_back(std::move(note));
-    entry["notes"] = notes;
-    json["models"].push_back(std::move(entry));
-    transcripts += transcript(path, items, scores);
-    if (first.empty())
-      first = scores;
+  for (std::size_t i = 0; i < report.models.size(); ++i) {
+    report.models[i].path = invocation.arguments[i]; // as it was given
+    json["models"].push_back(figures_json(report, report.models[i]));
   }
   if (invocation.has("outputs"))
-    TRY(write_file(invocation.text("outputs"), transcripts));
+    TRY(write_file(invocation.text("outputs"), transcript(report)));
   return json;
 }
 
@@ -122,6 +112,9 @@ constexpr VerbOption options[] = {
      "(HellaSwag, ARC), cloze (LAMBADA), numeric (GSM8K), rouge-l, bleu."},
     {"data", "FILE", "A JSON object per line: prompt and answer, or as the set was published."},
     {"shots", "N", "The first N items become examples before every prompt."},
+    {"limit", "N", "Only the first N items."},
+    {"chat", "", "Every prompt is a message in the model's chat template (kinds that generate)."},
+    {"system", "TEXT", "With --chat: the system's message before it."},
     {"max-new", "N", "Longest continuation in tokens (default: what suits the task)."},
     {"outputs", "FILE", "Write what each model said to every item, a JSON object per line."},
 };

@@ -10,6 +10,7 @@
 #include "app/gui/evaluate/evidence.h"
 #include "app/gui/evaluate/figure_delegate.h"
 #include "app/gui/evaluate/quality_card.h"
+#include "app/gui/evaluate/speed_page.h"
 #include "app/gui/evaluate/variants_page.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
@@ -67,6 +68,7 @@ EvaluateStage::EvaluateStage(Workbench& workbench, QWidget* parent)
   views_->addTab(buildOverview(), tr("Overview"));
   views_->addTab(new DetailPage(workbench_, views_), tr("In detail"));
   views_->addTab(new VariantsPage(workbench_, views_), tr("Variants"));
+  views_->addTab(new SpeedPage(workbench_, views_), tr("Speed"));
   column->addWidget(views_, 1);
   pages_->addWidget(page);
   auto* all = new QVBoxLayout(this);

@@ -41,6 +41,7 @@ const TaskKind task_kind_bleu{
     .summary = "Corpus BLEU, 0 to 100, by sacreBLEU's definition (13a words, case kept).",
     .fields = "prompt, answer or references",
     .right_or_wrong = false,
+    .generates = true,
     .read = read_references,
     .score = score,
     .total = total,

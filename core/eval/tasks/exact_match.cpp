@@ -33,7 +33,7 @@ Result<ItemScore> score(Engine& engine, const TaskItem& item, const TaskOptions&
   const std::string& answer = item.answers[0];
   // Room for another spelling of the answer in tokens and for what follows it.
   const auto room = options.max_new > 0 ? options.max_new : token_count(engine, answer) + 4;
-  TRY_ASSIGN(std::string said, continuation(engine, item.prompt, room, feedback));
+  TRY_ASSIGN(std::string said, continuation(engine, item.prompt, room, options, feedback));
   const bool right = begins_with_answer(said, answer);
   return ItemScore{right ? 1.0 : 0.0, {}, std::move(said)};
 }
@@ -46,6 +46,7 @@ const TaskKind task_kind_exact_match{
     .metric = "accuracy",
     .summary = "The greedy continuation begins with the answer.",
     .fields = "prompt, answer",
+    .generates = true,
     .read = read,
     .score = score,
 };

@@ -30,7 +30,7 @@ Result<TaskItem> read(const Json& line, const std::string& where) {
 Result<ItemScore> score(Engine& engine, const TaskItem& item, const TaskOptions& options,
                         Feedback& feedback) {
   const std::int64_t room = options.max_new > 0 ? options.max_new : 256;
-  TRY_ASSIGN(std::string said, continuation(engine, item.prompt, room, feedback));
+  TRY_ASSIGN(std::string said, continuation(engine, item.prompt, room, options, feedback));
   said.resize(std::min(said.size(), said.find("\nQuestion:"))); // a question of its own making
   const bool right = same_number(item.answers[0], said);
   return ItemScore{right ? 1.0 : 0.0, {}, std::move(said)};
@@ -44,6 +44,7 @@ const TaskKind task_kind_numeric{
     .metric = "accuracy",
     .summary = "The number after \"####\", else the last one said, is the answer's (GSM8K).",
     .fields = "question or prompt, answer",
+    .generates = true,
     .read = read,
     .score = score,
 };

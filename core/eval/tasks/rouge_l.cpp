@@ -24,6 +24,7 @@ const TaskKind task_kind_rouge_l{
     .summary = "Mean F1 of the longest common subsequence of words with a reference.",
     .fields = "prompt, answer or references",
     .right_or_wrong = false,
+    .generates = true,
     .read = read_references,
     .score = score,
 };
