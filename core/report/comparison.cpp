@@ -61,7 +61,7 @@ void add_parts(std::vector<Block>& out, const ComparisonShown& shown, const std:
     table.rows.push_back(std::move(row));
   }
   if (!table.rows.empty())
-    out.push_back(std::move(table));
+    add(out, std::move(table));
 }
 
 void add_worst(std::vector<Block>& out, const ComparisonShown& shown, std::size_t i) {
@@ -85,7 +85,7 @@ void add_worst(std::vector<Block>& out, const ComparisonShown& shown, std::size_
                           token_text(shown.tokenizer, worst.reference_top),
                           token_text(shown.tokenizer, worst.candidate_top)});
   }
-  out.push_back(std::move(table));
+  add(out, std::move(table));
 }
 
 } // namespace
@@ -142,15 +142,17 @@ DocumentTable divergence_table(const ComparisonShown& shown) {
 void add_comparison(const ComparisonShown& shown, std::vector<Block>& out) {
   const CompareReport& report = shown.report;
   if (!shown.judged_on.empty())
-    out.push_back(Paragraph{"Judged on " + shown.judged_on + ".", Paragraph::Kind::muted});
-  out.push_back(figures_table(shown));
-  out.push_back(divergence_table(shown));
-  out.push_back(Paragraph{
-      "Noise floor: a mean KL divergence of " + number_text(report.noise_floor, 3) +
-          ", which the reference has to itself when its weights are rounded to 16 bits. A model is "
-          "called indistinguishable when its divergence less two standard errors is not above "
-          "that. Errors are standard errors over tokens; that of the ratio is paired.",
-      Paragraph::Kind::muted});
+    add(out, Paragraph{"Judged on " + shown.judged_on + ".", Paragraph::Kind::muted});
+  add(out, figures_table(shown));
+  add(out, divergence_table(shown));
+  add(out,
+      Paragraph{
+          "Noise floor: a mean KL divergence of " + number_text(report.noise_floor, 3) +
+              ", which the reference has to itself when its weights are rounded to 16 bits. A "
+              "model is "
+              "called indistinguishable when its divergence less two standard errors is not above "
+              "that. Errors are standard errors over tokens; that of the ratio is paired.",
+          Paragraph::Kind::muted});
   LineChart chart;
   chart.x_axis = "window of the text";
   chart.y_axis = "mean KL divergence";
@@ -159,16 +161,16 @@ void add_comparison(const ComparisonShown& shown, std::vector<Block>& out) {
     if (report.models[i].window_kld.size() > 1)
       chart.lines.push_back({shown.names[i], contender_color(i + 1), report.models[i].window_kld});
   if (!chart.lines.empty())
-    out.push_back(line_figure(chart));
+    add(out, line_figure(chart));
   add_parts(out, shown, "kind of token", &CompareResult::by_class);
   add_parts(out, shown, "position in the window", &CompareResult::by_position);
   for (std::size_t i = 0; i < report.models.size() && i < 3; ++i)
     add_worst(out, shown, i);
   for (const std::string& note : report.notes)
-    out.push_back(Paragraph{note, Paragraph::Kind::note});
+    add(out, Paragraph{note, Paragraph::Kind::note});
   for (std::size_t i = 0; i < report.models.size(); ++i)
     for (const std::string& note : report.models[i].notes)
-      out.push_back(Paragraph{shown.names[i] + ": " + note, Paragraph::Kind::note});
+      add(out, Paragraph{shown.names[i] + ": " + note, Paragraph::Kind::note});
 }
 
 } // namespace bitlathe::report

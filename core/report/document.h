@@ -45,6 +45,11 @@ struct Code {
 };
 
 using Block = std::variant<Paragraph, Facts, DocumentTable, Figure, Code>;
+void add(std::vector<Block>& blocks, Paragraph paragraph);
+void add(std::vector<Block>& blocks, Facts facts);
+void add(std::vector<Block>& blocks, DocumentTable table);
+void add(std::vector<Block>& blocks, Figure figure);
+void add(std::vector<Block>& blocks, Code code);
 
 struct Section {
   std::string id, title;

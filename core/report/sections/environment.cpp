@@ -41,7 +41,7 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
                                     input.kept->summary.backend + ", instruction set " +
                                     lenient::text(machine, "instruction_set", "unknown"));
   }
-  out.push_back(std::move(facts));
+  add(out, std::move(facts));
 
   const std::string model = quoted(input.checkpoint->path.string());
   std::string commands = "bitlathe-cli quantize " + model + " -o OUT --recipe recipe.json";
@@ -56,14 +56,13 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
                 std::to_string(input.session.compare->reference_window_nll.size());
   if (!input.file.empty())
     commands += "\nbitlathe-cli report " + quoted(input.file.string()) + " -o report.html";
-  out.push_back(Paragraph{"To make it again, with the recipe below as recipe.json:"});
-  out.push_back(Code{commands});
-  out.push_back(
-      Code{recipe_to_json(input.kept ? input.kept->recipe : input.session.recipe).dump(2)});
+  add(out, Paragraph{"To make it again, with the recipe below as recipe.json:"});
+  add(out, Code{commands});
+  add(out, Code{recipe_to_json(input.kept ? input.kept->recipe : input.session.recipe).dump(2)});
   if (input.kept && !(input.kept->recipe == input.session.recipe))
-    out.push_back(Paragraph{"The session's recipe was changed after the result was made; the one "
-                            "here is the result's.",
-                            Paragraph::Kind::warning});
+    add(out, Paragraph{"The session's recipe was changed after the result was made; the one "
+                       "here is the result's.",
+                       Paragraph::Kind::warning});
   return {};
 }
 

@@ -32,7 +32,7 @@ Result<void> make(const Input& input, Compute& compute, Feedback& feedback,
   facts.add("Quantized on", summary.backend);
   facts.add("Took", seconds_text(summary.seconds));
   facts.add("Stored", bytes_text(summary.bytes_after) + " of " + bytes_text(summary.bytes_before));
-  out.push_back(std::move(facts));
+  add(out, std::move(facts));
 
   BarChart chart;
   chart.axis = "signal to quantization noise, dB (longer is better)";
@@ -46,7 +46,7 @@ Result<void> make(const Input& input, Compute& compute, Feedback& feedback,
                           "#0f9296",
                           false,
                           number_text(worst[i]->sqnr_db, 3) + " dB, " + worst[i]->scheme});
-  out.push_back(bar_figure(chart));
+  add(out, bar_figure(chart));
 
   for (std::size_t i = 0; i < std::min(worst.size(), pictures) && input.result; ++i) {
     const Module* before = input.checkpoint->find_module(worst[i]->name);
@@ -66,7 +66,7 @@ Result<void> make(const Input& input, Compute& compute, Feedback& feedback,
                       ", SQNR " + number_text(worst[i]->sqnr_db, 3) + " dB, cosine " +
                       number_text(worst[i]->cosine, 6) + ". All " + std::to_string(original.total) +
                       " values are counted.";
-    out.push_back(histogram_figure(picture));
+    add(out, histogram_figure(picture));
   }
 
   DocumentTable table{{{"module"},
@@ -93,12 +93,12 @@ Result<void> make(const Input& input, Compute& compute, Feedback& feedback,
       row.insert(row.end(), {"kept", "-", "-", "-", "-"});
     table.rows.push_back(std::move(row));
   }
-  out.push_back(std::move(table));
+  add(out, std::move(table));
   for (const std::string& note : summary.notes)
-    out.push_back(Paragraph{note, Paragraph::Kind::note});
+    add(out, Paragraph{note, Paragraph::Kind::note});
   for (const ModuleResult& module : summary.modules)
     for (const std::string& note : module.notes)
-      out.push_back(Paragraph{module.name + ": " + note, Paragraph::Kind::note});
+      add(out, Paragraph{module.name + ": " + note, Paragraph::Kind::note});
   return {};
 }
 

@@ -24,10 +24,10 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
     facts.add("Source", "already quantized: errors add up");
   if (!model.spec)
     facts.add("Cannot be run", model.why_not_runnable);
-  out.push_back(std::move(facts));
+  add(out, std::move(facts));
   for (const auto* notes : {&input.notes, &model.notes})
     for (const std::string& note : *notes)
-      out.push_back(Paragraph{note, Paragraph::Kind::note});
+      add(out, Paragraph{note, Paragraph::Kind::note});
   return {};
 }
 

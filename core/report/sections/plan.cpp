@@ -32,7 +32,7 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
                                " of the parameters, at " +
                                number_text(plan.bits_per_quantized_weight, 4) + " bits per weight");
   }
-  out.push_back(std::move(facts));
+  add(out, std::move(facts));
   if (input.plan) {
     using Key = std::tuple<std::string, std::string, std::string, std::string>;
     std::map<Key, Group> groups;
@@ -62,9 +62,9 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
                             method.empty() ? "-" : method, bytes_text(group.before),
                             bytes_text(group.after), reason});
     }
-    out.push_back(std::move(table));
+    add(out, std::move(table));
     for (const std::string& note : input.plan->notes)
-      out.push_back(Paragraph{note, Paragraph::Kind::warning});
+      add(out, Paragraph{note, Paragraph::Kind::warning});
   }
   return {};
 }

@@ -23,9 +23,10 @@ std::string name_of(const Input& input, const std::string& path) {
 
 Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& out) {
   if (!input.session.compare || input.session.compare->models.empty()) {
-    out.push_back(Paragraph{
-        "Nothing was measured in this session: neither perplexity nor divergence is known.",
-        Paragraph::Kind::warning});
+    add(out,
+        Paragraph{
+            "Nothing was measured in this session: neither perplexity nor divergence is known.",
+            Paragraph::Kind::warning});
     return {};
   }
   const CompareReport& report = *input.session.compare;

@@ -19,8 +19,8 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
       equal = equal && side.problem.empty() && side.text == transcript.sides.front().text;
     same += equal;
   }
-  out.push_back(Paragraph{std::to_string(transcripts.size()) + " prompts; on " +
-                          std::to_string(same) + " of them all models wrote the same text."});
+  add(out, Paragraph{std::to_string(transcripts.size()) + " prompts; on " + std::to_string(same) +
+                     " of them all models wrote the same text."});
   for (const Transcript& transcript : transcripts) {
     DocumentTable table{{{"model"}, {"text"}, {"tok/s", true}},
                         {},
@@ -30,7 +30,7 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
       table.rows.push_back(
           {side.title, side.problem.empty() ? side.text : side.problem,
            side.seconds > 0 ? number_text(double(side.ids.size()) / side.seconds, 3) : "-"});
-    out.push_back(std::move(table));
+    add(out, std::move(table));
   }
   return {};
 }

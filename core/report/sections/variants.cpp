@@ -55,8 +55,8 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
   std::sort(chart.line.begin(), chart.line.end(),
             [](const auto& a, const auto& b) { return a.x < b.x; });
   if (!chart.points.empty() || !chart.line.empty())
-    out.push_back(point_figure(chart));
-  out.push_back(std::move(table));
+    add(out, point_figure(chart));
+  add(out, std::move(table));
   return {};
 }
 
