@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Activation statistics while calibration text runs through the model.
 #include "core/calib/statistics.h"
+#include "core/engine/residency.h"
 #include "kernels/base/parallel.h"
 
 #include <algorithm>
@@ -225,6 +226,8 @@ Result<ActivationStatistics> calibrate(std::shared_ptr<const Checkpoint> checkpo
   options.tap = [&](const Module& module, const float* x, std::int64_t tokens) {
     collector(module, x, tokens);
   };
+  if (!options.residency)
+    options.residency = default_residency(compute);
   TRY_ASSIGN(const auto engine, Engine::create(checkpoint, compute, options));
   if (const auto trained = engine->spec().context; trained > 0 && std::int64_t(longest) > trained)
     feedback.log(LogLevel::warning, "Samples of " + std::to_string(longest) +

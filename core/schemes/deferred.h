@@ -37,7 +37,7 @@ class WeightUse {
   std::shared_ptr<DeferredParts> parts_;
 };
 
-/// The parts of one weight. All functions may be called from any thread.
+/// The parts of one weight, for any thread; a parallel loop does not begin the use of a weight.
 class DeferredParts : public std::enable_shared_from_this<DeferredParts> {
  public:
   struct Spans {
