@@ -252,6 +252,8 @@ class TestAttribute : public QObject {
     qInfo("sum of the parts: %.3f alone, %.3f put back, of the whole's %.4f", report.ratio_alone,
           report.ratio_fall, report.whole.kld);
     QVERIFY(report.ratio_alone > 0.7 && report.ratio_alone < 1.4);
+    QVERIFY(report.ratio_alone_stderr > 0 && report.ratio_alone_stderr < 0.3);
+    QVERIFY(std::abs(report.ratio_alone - 1) < 3 * report.ratio_alone_stderr + 0.1);
     QVERIFY(report.cost.blocks_run < report.cost.blocks_whole);
     QCOMPARE(report.cost.blocks_repeated, std::uint64_t(0));
   }

@@ -129,6 +129,17 @@ std::int64_t first_block(const Checkpoint& model, std::size_t index) {
   return module.part == "final_norm" || module.part == "head" ? model.spec->layers : 0;
 }
 
+/// The standard error of a ratio of two means over the same tokens; -1 without the first.
+double ratio_error(const std::vector<double>& sums, const std::vector<double>& whole,
+                   double ratio) {
+  RunningMean residual, mean;
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    residual.add(sums[i] - ratio * whole[i]);
+    mean.add(whole[i]);
+  }
+  return mean.mean() > 0 ? residual.standard_error() / mean.mean() : -1;
+}
+
 /// One exchange to be measured.
 struct Variant {
   std::size_t row = 0;
@@ -179,7 +190,8 @@ class CandidateRun {
   std::vector<Variant> variants_;                    ///< to be measured, cheapest first
   std::vector<std::vector<std::size_t>> modules_of_; ///< by row
   TokenScores whole_scores_;
-  std::unique_ptr<SwapBase> other_; ///< the candidate
+  std::vector<double> alone_sum_, fall_sum_; ///< by token, over the parts; empty: not all known
+  std::unique_ptr<SwapBase> other_;          ///< the candidate
 };
 
 Result<void> CandidateRun::plan() {
@@ -404,6 +416,8 @@ Result<void> CandidateRun::whole() {
   TRY_ASSIGN(nothing.everything, other_->split().load_all(candidate_, options_.run));
   TRY_ASSIGN(whole_scores_, run_.measure(*other_, nothing, 0, "the whole candidate"));
   report_.whole = whole_scores_.figures();
+  alone_sum_.assign(whole_scores_.kld.size(), 0.0);
+  fall_sum_ = alone_sum_;
   if (!options_.without)
     other_.reset();
   run_.changed();
@@ -433,8 +447,12 @@ Result<void> CandidateRun::alone() {
   Hybrid hybrid(run_.reference);
   for (const Variant& variant : variants_) {
     AttributionRow& row = report_.rows[variant.row];
-    if (row.alone)
+    const bool part = row.kind == "module" || row.kind == "kv";
+    if (row.alone) {
+      if (part)
+        alone_sum_.clear();
       continue;
+    }
     std::unique_ptr<SplitRun> with_kv;
     Result<Exchanged> exchanged = [&]() -> Result<Exchanged> {
       if (row.kind != "kv") {
@@ -454,10 +472,16 @@ Result<void> CandidateRun::alone() {
                            row.name + " of the candidate in the original"));
     for (const std::size_t i : variant.modules)
       hybrid.restore(i);
-    if (scores)
+    if (scores) {
       row.alone = scores->figures();
+      for (std::size_t i = 0; part && i < alone_sum_.size(); ++i)
+        alone_sum_[i] += scores->kld[i];
+    }
     run_.changed();
   }
+  report_.add_up();
+  if (report_.all_alone)
+    report_.ratio_alone_stderr = ratio_error(alone_sum_, whole_scores_.kld, report_.ratio_alone);
   return {};
 }
 
@@ -473,8 +497,12 @@ Result<void> CandidateRun::without() {
     index[&candidate_.modules[i]] = i;
   for (const Variant& variant : variants_) {
     AttributionRow& row = report_.rows[variant.row];
-    if (row.without || !row.problem.empty())
+    const bool part = row.kind == "module" || row.kind == "kv";
+    if (row.without || !row.problem.empty()) {
+      if (part)
+        fall_sum_.clear();
       continue;
+    }
     std::unique_ptr<SplitRun> with_kv;
     std::vector<std::size_t> theirs;
     Result<Exchanged> exchanged = [&]() -> Result<Exchanged> {
@@ -502,11 +530,16 @@ Result<void> CandidateRun::without() {
       RunningMean fall;
       for (std::size_t i = 0; i < scores->kld.size(); ++i)
         fall.add(whole_scores_.kld[i] - scores->kld[i]);
+      for (std::size_t i = 0; part && i < fall_sum_.size(); ++i)
+        fall_sum_[i] += whole_scores_.kld[i] - scores->kld[i];
       row.fall = fall.mean();
       row.fall_stderr = fall.standard_error();
     }
     run_.changed();
   }
+  report_.add_up();
+  if (report_.all_fall)
+    report_.ratio_fall_stderr = ratio_error(fall_sum_, whole_scores_.kld, report_.ratio_fall);
   return {};
 }
 
@@ -582,6 +615,8 @@ void take_over_rest(AttributionReport& report, const AttributionOptions& options
   report.whole = known->whole;
   report.noise_floor = known->noise_floor;
   report.parts = known->parts;
+  report.ratio_alone_stderr = known->ratio_alone_stderr;
+  report.ratio_fall_stderr = known->ratio_fall_stderr;
   report.rows = known->rows;
   if (report.prediction.samples == 0)
     report.prediction = known->prediction;

@@ -96,6 +96,8 @@ struct AttributionReport {
   std::vector<AttributionRow> rows;
   /// Modules, and keys and values: they make up the candidate. Ratios are sum / KL of the whole.
   double sum_alone = 0, ratio_alone = 0, sum_fall = 0, ratio_fall = 0;
+  /// Standard errors of the ratios, paired by token; below 0: not known, as some rows were kept.
+  double ratio_alone_stderr = -1, ratio_fall_stderr = -1;
   std::int64_t parts = 0; ///< that make up the candidate, whether or not they have a row
   bool all_alone = false, all_fall = false; ///< every part is in the sum
   std::vector<ModuleCurve> curves;

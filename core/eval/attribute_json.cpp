@@ -250,6 +250,9 @@ OrderedJson attribution_to_json(const AttributionReport& report) {
                        {"sum_fall", number(report.sum_fall)},
                        {"ratio_fall", number(report.ratio_fall)},
                        {"complete_fall", report.all_fall}};
+  for (const auto& [key, error] : {std::pair("ratio_alone_stderr", report.ratio_alone_stderr),
+                                   {"ratio_fall_stderr", report.ratio_fall_stderr}})
+    out["additivity"][key] = error < 0 ? OrderedJson() : number(error);
   for (const auto& [kind, key] : kinds) {
     out[key] = OrderedJson::array();
     for (const AttributionRow& row : report.rows)
@@ -295,7 +298,10 @@ AttributionReport attribution_from_json(const Json& json) {
   if (reader.at("curves").is_array())
     for (const Json& curve : reader.at("curves"))
       out.curves.push_back(curve_from(curve));
-  Reader(reader.at("additivity")).read_count("parts", out.parts);
+  const Reader sums(reader.at("additivity"));
+  sums.read_count("parts", out.parts);
+  sums.read("ratio_alone_stderr", out.ratio_alone_stderr);
+  sums.read("ratio_fall_stderr", out.ratio_fall_stderr);
   const Reader quality(reader.at("prediction"));
   PredictionQuality& prediction = out.prediction;
   quality.read_count("samples", prediction.samples);

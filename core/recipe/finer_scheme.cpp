@@ -13,7 +13,7 @@ namespace {
 /// Chains of GGUF types and of others without a number in their names, coarse to fine.
 constexpr std::array<std::array<std::string_view, 9>, 8> chains{{
     {"tq1_0", "tq2_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "q8_0"},
-    {"iq4_xs", "q4_k", "q5_k", "q6_k", "q8_0"},
+    {"iq4_xs", "q5_k", "q6_k", "q8_0"},
     {"iq4_nl", "q5_0", "q8_0"},
     {"q4_0", "q5_0", "q8_0"},
     {"q4_1", "q5_1", "q8_0"},

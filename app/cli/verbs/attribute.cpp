@@ -208,10 +208,16 @@ void show_additivity(const OrderedJson& json, std::ostream& out) {
     return;
   if (sums["complete_alone"].get<bool>())
     out << "together the modules cost " << number(sums["sum_alone"]) << " alone, "
-        << number(sums["ratio_alone"], 3) << " times what the whole candidate costs\n";
+        << number(sums["ratio_alone"], 3)
+        << (sums["ratio_alone_stderr"].is_number() ? " +- " + number(sums["ratio_alone_stderr"], 2)
+                                                   : std::string())
+        << " times what the whole candidate costs\n";
   if (sums["complete_fall"].get<bool>())
     out << "put back one at a time they save " << number(sums["sum_fall"]) << ", "
-        << number(sums["ratio_fall"], 3) << " times what the whole candidate costs\n";
+        << number(sums["ratio_fall"], 3)
+        << (sums["ratio_fall_stderr"].is_number() ? " +- " + number(sums["ratio_fall_stderr"], 2)
+                                                  : std::string())
+        << " times what the whole candidate costs\n";
 }
 
 void show(const OrderedJson& json, std::ostream& out) {

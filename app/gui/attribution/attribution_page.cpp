@@ -12,6 +12,7 @@
 #include "app/gui/widgets/standing_remark.h"
 
 #include <algorithm>
+#include <cmath>
 #include <QComboBox>
 #include <QLabel>
 #include <QLineEdit>
@@ -152,32 +153,36 @@ QWidget* AttributionPage::buildBars() {
                        tr("Divergence of the original with one module exchanged; whiskers are one "
                           "standard error to each side, hatched bars are predicted"),
                        this);
+  auto* tools = new QWidget(barsCard_);
+  auto* line = new QHBoxLayout(tools);
+  line->setContentsMargins(0, 0, 0, 0);
+  line->setSpacing(space::xs + 2);
   filter_ = new QLineEdit(barsCard_);
   filter_->setPlaceholderText(tr("Filter"));
   filter_->setClearButtonEnabled(true);
-  filter_->setMaximumWidth(110);
+  filter_->setMinimumWidth(70);
   filter_->setAccessibleName(tr("Filter of bars and lines"));
   filter_->setToolTip(
       tr("Words that must all occur in name, role or scheme: \"3. mlp\", \"down\""));
-  barsCard_->addTool(filter_);
+  line->addWidget(filter_, 1);
   level_ = makeBox({tr("Modules"), tr("Blocks"), tr("Roles")}, tr("What a bar stands for"),
                    tr("A module; all of a block; or all modules of one role, such as every "
                       "down_proj. Groups are measured as such, not added up"),
                    barsCard_);
-  barsCard_->addTool(level_);
+  line->addWidget(level_);
   value_ = makeBox({tr("Cost"), tr("Saving"), tr("Cost per MiB")}, tr("What a bar shows"),
                    tr("Cost: KL divergence with only this from the candidate. Saving: how much the "
                       "candidate's KL falls when this is put back (needs \"one back\"). Cost per "
                       "MiB: the first, by the room it takes now"),
                    barsCard_);
-  barsCard_->addTool(value_);
+  line->addWidget(value_);
   colour_ =
       makeBox({tr("by role"), tr("by precision")}, tr("Colour of bars"),
               tr("Bars are coloured by the role of the module or by its precision"), barsCard_);
-  barsCard_->addTool(colour_);
+  line->addWidget(colour_);
   scale_ = makeBox({tr("linear"), tr("log")}, tr("Scale"),
                    tr("Linear shows what counts, logarithmic what there is"), barsCard_);
-  barsCard_->addTool(scale_);
+  line->addWidget(scale_);
 
   scroll_ = new QScrollArea(barsCard_);
   scroll_->setWidgetResizable(true);
@@ -189,6 +194,7 @@ QWidget* AttributionPage::buildBars() {
   bars_->setAutoFillBackground(false);
   barsCard_->addTool(makePictureButton(
       bars_, QStringLiteral("which-layer"), [this] { return bars_->csv(); }, barsCard_));
+  barsCard_->addBody(tools, 0);
   barsCard_->addBody(scroll_);
   words_ = makeCaption({}, barsCard_);
   words_->setTextInteractionFlags(Qt::TextSelectableByMouse);
@@ -295,7 +301,8 @@ void AttributionPage::refreshControls() {
   emptyAction_->setVisible(runs && !running);
   stop_->setVisible(running);
   bar_->setVisible(running);
-  step_->setVisible(running);
+  if (!running)
+    step_->clear();
   for (QWidget* widget : {static_cast<QWidget*>(candidate_), static_cast<QWidget*>(mode_),
                           static_cast<QWidget*>(share_)})
     widget->setEnabled(!running && !candidates.isEmpty());
@@ -340,19 +347,26 @@ void AttributionPage::refreshWords() {
     if (report->whole)
       text.append(tr("The whole candidate: KL %1.")
                       .arg(formatError(report->whole.kld, report->whole.kld_stderr)));
-    const auto adds = [](double ratio) { return ratio > 0.8 && ratio < 1.25; };
-    if (report->all_alone && report->whole.kld > 0)
-      text.append(
-          adds(report->ratio_alone)
-              ? tr("One at a time the parts come to %1 of it: costs add up, so a bar says "
-                   "about what raising it saves.")
-                    .arg(formatRatio(report->ratio_alone))
-              : tr("One at a time the parts come to %1 of it: they act on each other, and a "
-                   "bar is only a guide to what raising it saves.")
-                    .arg(formatRatio(report->ratio_alone)));
+    const auto ratio = [](double value, double error) {
+      return error >= 0 ? formatError(value, error) : formatNumber(value, 3);
+    };
+    if (report->all_alone && report->whole.kld > 0) {
+      const double off = std::abs(report->ratio_alone - 1), error = report->ratio_alone_stderr;
+      const QString sum = ratio(report->ratio_alone, error);
+      text.append(off < 0.1 ? tr("One at a time the parts come to %1 times that: costs add up, and "
+                                 "a bar says about what raising it saves.")
+                                  .arg(sum)
+                  : error >= 0 && off <= 2 * error
+                      ? tr("One at a time the parts come to %1 times that: on this much text costs "
+                           "cannot be told from adding up.")
+                            .arg(sum)
+                      : tr("One at a time the parts come to %1 times that: they act on each other, "
+                           "and a bar is only a guide to what raising it saves.")
+                            .arg(sum));
+    }
     if (report->all_fall && report->whole.kld > 0)
-      text.append(
-          tr("Put back one at a time they save %1 of it.").arg(formatRatio(report->ratio_fall)));
+      text.append(tr("Put back one at a time they save %1 times that.")
+                      .arg(ratio(report->ratio_fall, report->ratio_fall_stderr)));
     int modules = 0, within = 0, predicted = 0, kept = 0;
     for (const AttributionRow& row : report->rows) {
       modules += row.kind == "module";
@@ -389,7 +403,6 @@ void AttributionPage::refreshWords() {
                               .arg(formatGrouped(report->tokens))
                               .arg(report->windows)
                               .arg(kept > 0 ? tr(", %1 kept").arg(kept) : QString()));
-    barsCard_->setToolTip({});
     words_->setToolTip(
         tr("%1; %2 blocks were run on one window each, where whole runs would have taken %3")
             .arg(formatDuration(report->cost.seconds),

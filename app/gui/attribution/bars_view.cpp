@@ -213,7 +213,9 @@ void BarsView::paintEvent(QPaintEvent* event) {
   if (bars_.isEmpty()) {
     painter.setPen(c.muted);
     painter.drawText(rect().adjusted(12, 0, -12, 0), Qt::AlignCenter | Qt::TextWordWrap,
-                     report_ ? tr("No row matches") : tr("Bars appear here as they are measured"));
+                     report_ && !report_->rows.empty()
+                         ? tr("No row matches")
+                         : tr("Bars appear here as they are measured, the cheap ones first"));
     return;
   }
   // The scale, above the bars.
