@@ -6,6 +6,7 @@
 #include "core/eval/divergence.h"
 #include "core/io/sha256.h"
 #include "core/recipe/recipe.h"
+#include "core/schemes/deferred.h"
 
 #include <algorithm>
 #include <cmath>
@@ -95,7 +96,7 @@ std::vector<bool> spread(std::size_t count, double share) {
 
 namespace {
 
-std::string reference_signature(const Checkpoint& model) {
+Result<std::string> reference_signature(const Checkpoint& model) {
   Sha256 hash;
   constexpr std::size_t looked_at =
       4096; // of both ends of every tensor: enough to tell models apart
@@ -104,6 +105,7 @@ std::string reference_signature(const Checkpoint& model) {
                              std::to_string(module.weight.rows) + "x" +
                              std::to_string(module.weight.cols);
     hash.add(std::as_bytes(std::span(head)));
+    TRY_ASSIGN(const WeightUse use, module.weight.use());
     const auto codes = module.weight.codes;
     hash.add(codes.first(std::min(looked_at, codes.size())));
     hash.add(codes.last(std::min(looked_at, codes.size())));
@@ -639,7 +641,7 @@ Result<AttributionReport> attribute(const Checkpoint& reference, const Checkpoin
   TRY_ASSIGN(run.text, scored_text(reference, text));
   run.report.windows = run.text.count();
   run.report.tokens = run.text.count() * run.text.per_window();
-  run.report.reference_signature = reference_signature(reference);
+  TRY_ASSIGN(run.report.reference_signature, reference_signature(reference));
   run.report.text_signature = text_signature(run.text, text.context);
   if (const auto trained = reference.spec->context; trained > 0 && text.context > trained)
     run.report.notes.push_back("The context of " + std::to_string(text.context) +

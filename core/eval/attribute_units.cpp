@@ -6,6 +6,7 @@
 #include "core/methods/fold.h"
 #include "core/model/assemble.h"
 #include "core/model/transpose.h"
+#include "core/schemes/deferred.h"
 
 #include <algorithm>
 #include <cmath>
@@ -74,6 +75,8 @@ struct Factors {
 };
 Result<Factors> factors(const Module& from, const Module& to, Compute& compute,
                         const Feedback& feedback) {
+  TRY_ASSIGN(const WeightUse from_use, from.weight.use());
+  TRY_ASSIGN(const WeightUse to_use, to.weight.use());
   const ByRows from_rows(from.weight), to_rows(to.weight);
   const std::int64_t rows = from.weight.rows, cols = from.weight.cols;
   const std::int64_t step = std::max<std::int64_t>(1, (1 << 20) / std::max<std::int64_t>(1, cols));
@@ -192,7 +195,7 @@ class UnitFinder {
     for (int layer = 0; layer < int(reference_.spec->layers); ++layer)
       TRY(join_moved(layer));
     join_tied();
-    make_units();
+    TRY(make_units());
     return std::move(out_);
   }
 
@@ -324,7 +327,7 @@ class UnitFinder {
     }
   }
 
-  void make_units() {
+  Result<void> make_units() {
     std::map<std::size_t, ExchangeUnit> units;
     for (std::size_t i = 0; i < reference_.modules.size(); ++i)
       if (out_.partner[i])
@@ -334,7 +337,7 @@ class UnitFinder {
       if (std::none_of(unit.modules.begin(), unit.modules.end(),
                        [&](std::size_t i) { return changed_[i]; }))
         continue;
-      fill(unit);
+      TRY(fill(unit));
       const bool tied_pair = unit.layer < 0;
       joined += unit.modules.size() > 1 && !tied_pair;
       if (unit.modules.size() == 1 && unit.weight_error > 0.5)
@@ -350,9 +353,10 @@ class UnitFinder {
                            " exchanged as a whole, because one half alone is no model");
     if (out_.units.empty())
       out_.notes.push_back("No module differs: the candidate holds the original's values");
+    return {};
   }
 
-  void fill(ExchangeUnit& unit) const {
+  Result<void> fill(ExchangeUnit& unit) const {
     const Module& first = reference_.modules[unit.modules.front()];
     unit.layer = first.layer;
     double error = 0, whole = 0;
@@ -365,7 +369,7 @@ class UnitFinder {
       unit.parameters += module.parameters();
       error += error_[i].first;
       whole += error_[i].second;
-      const std::string signature = module_signature(other);
+      TRY_ASSIGN(const std::string signature, module_signature(other));
       hash.add(std::as_bytes(std::span(signature)));
       if (module.tied_to_embedding)
         continue;
@@ -385,6 +389,7 @@ class UnitFinder {
       return !reference_.modules[i].tied_to_embedding;
     });
     unit.name = own == 1 ? first.name : block_name(first.name, unit.layer) + ": " + names;
+    return {};
   }
 
   const Checkpoint &reference_, &candidate_;
@@ -441,9 +446,10 @@ std::vector<std::string> spec_differences(const ModelSpec& a, const ModelSpec& b
   return out;
 }
 
-std::string module_signature(const Module& module) {
+Result<std::string> module_signature(const Module& module) {
   Sha256 hash;
-  const auto add_tensor = [&](const QTensor& tensor) {
+  const auto add_tensor = [&](const QTensor& tensor) -> Result<void> {
+    TRY_ASSIGN(const WeightUse use, tensor.use());
     const std::string head = tensor.scheme.id + "/" + std::to_string(tensor.rows) + "x" +
                              std::to_string(tensor.cols) + (tensor.by_columns ? "t" : "");
     hash.add(std::as_bytes(std::span(head)));
@@ -453,9 +459,10 @@ std::string module_signature(const Module& module) {
       hash.add(std::as_bytes(std::span(*tensor.row_order)));
     if (tensor.column_order)
       hash.add(std::as_bytes(std::span(*tensor.column_order)));
+    return {};
   };
-  add_tensor(module.weight);
-  add_tensor(module.bias);
+  TRY(add_tensor(module.weight));
+  TRY(add_tensor(module.bias));
   const std::string inputs = module.activations + "/" + std::to_string(module.activation_scale) +
                              "/" + std::to_string(module.outlier_threshold);
   hash.add(std::as_bytes(std::span(inputs)));

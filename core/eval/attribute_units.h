@@ -35,6 +35,6 @@ std::string why_not_same_model(const ModelSpec& reference, const ModelSpec& cand
 std::vector<std::string> spec_differences(const ModelSpec& reference, const ModelSpec& candidate);
 
 /// A hash of what is stored in a module.
-std::string module_signature(const Module& module);
+Result<std::string> module_signature(const Module& module);
 
 } // namespace bitlathe

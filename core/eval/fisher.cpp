@@ -2,6 +2,7 @@
 #include "core/eval/fisher.h"
 
 #include "core/model/transpose.h"
+#include "core/schemes/deferred.h"
 #include "core/train/block.h"
 #include "kernels/base/parallel.h"
 #include "kernels/nn/nn.h"
@@ -48,6 +49,7 @@ class FisherPass {
 
   Result<std::vector<PredictedFigure>> run() {
     TRY_ASSIGN(ends_, changes_(-1));
+    TRY_ASSIGN(const std::vector<WeightUse> uses, uses_of(ends_));
     TRY(head());
     for (int layer = int(spec_.layers) - 1; layer >= 0; --layer)
       TRY(block(layer));
@@ -58,6 +60,16 @@ class FisherPass {
  private:
   std::size_t sample(std::size_t window, std::int64_t draw) const {
     return window * std::size_t(schedule_.draws) + std::size_t(draw);
+  }
+  /// Holds both sides of changes for as long as they are read.
+  Result<std::vector<WeightUse>> uses_of(const std::vector<WeightChange>& changes) const {
+    std::vector<WeightUse> out;
+    for (const WeightChange& change : changes)
+      for (const Module* module : {&model_.modules[change.module], change.other.get()}) {
+        TRY_ASSIGN(WeightUse use, module->weight.use());
+        out.push_back(std::move(use));
+      }
+    return out;
   }
   const Module* find(const char* part) const { return model_.find_part(-1, part); }
 
@@ -130,6 +142,7 @@ class FisherPass {
       module = find("embedding"); // tied
     if (!norm || !module)
       return Error{"bad-file", "The checkpoint has no final norm or no head", model_.path.string()};
+    TRY_ASSIGN(const WeightUse use, module->weight.use());
     const ByRows head(module->weight);
     std::vector<float> weight = decoded(norm->weight), bias;
     if (spec_.norm_plus_one)
@@ -209,6 +222,7 @@ class FisherPass {
   Result<void> block(int layer) {
     feedback_.set_step("second-order statistics: block " + std::to_string(layer + 1));
     TRY_ASSIGN(const std::vector<WeightChange> changes, changes_(layer));
+    TRY_ASSIGN(const std::vector<WeightUse> uses, uses_of(changes));
     TRY_ASSIGN(BlockParameters parameters, read_block(model_, layer));
     BlockParameters gradients;
     for (const WeightChange& change : changes) {
