@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/evaluate/evaluate_stage.h"
 
+#include "app/gui/attribution/attribution_page.h"
 #include "app/gui/calibration/calibration_card.h"
 #include "app/gui/calibration/drawn_set.h"
 #include "app/gui/compare/contender_pane.h"
@@ -68,6 +69,7 @@ EvaluateStage::EvaluateStage(Workbench& workbench, QWidget* parent)
   views_->addTab(buildOverview(), tr("Overview"));
   views_->addTab(new DetailPage(workbench_, views_), tr("In detail"));
   views_->addTab(new VariantsPage(workbench_, views_), tr("Variants"));
+  views_->addTab(new AttributionPage(workbench_, views_), tr("Which layer?"));
   views_->addTab(new SpeedPage(workbench_, views_), tr("Speed"));
   column->addWidget(views_, 1);
   pages_->addWidget(page);
