@@ -15,7 +15,9 @@
 #include <fstream>
 #include <QApplication>
 #include <QComboBox>
+#include <QDragEnterEvent>
 #include <QLabel>
+#include <QMimeData>
 #include <QPushButton>
 #include <QStandardPaths>
 #include <QTableView>
@@ -213,7 +215,15 @@ void GuiCompareTest::setsOfOthers() {
   Opened opened;
   QTRY_VERIFY_WITH_TIMEOUT(opened.ready(), patience);
   std::ofstream(path("mine.txt").toStdString()) << "First line\nof one\n\nSecond\n";
-  opened.stage.loadPrompts(path("mine.txt"));
+  // Dropped: prompts by their ending, anything else is a model.
+  QMimeData dropped;
+  dropped.setUrls({QUrl::fromLocalFile(path("mine.txt")), QUrl::fromLocalFile(path("int8"))});
+  QDragEnterEvent enter(QPoint(20, 20), Qt::CopyAction, &dropped, Qt::LeftButton, Qt::NoModifier);
+  QCoreApplication::sendEvent(&opened.stage, &enter);
+  QVERIFY(enter.isAccepted());
+  QDropEvent drop(QPointF(20, 20), Qt::CopyAction, &dropped, Qt::LeftButton, Qt::NoModifier);
+  QCoreApplication::sendEvent(&opened.stage, &drop);
+  QTRY_COMPARE_WITH_TIMEOUT(opened.bench.contenders().size(), 2, patience);
   QTRY_COMPARE_WITH_TIMEOUT(opened.stage.promptCount(), 2, patience);
   QCOMPARE(opened.rows().prompts()[0].text, std::string("First line\nof one"));
   bool said = false;
@@ -231,6 +241,8 @@ void GuiCompareTest::setsOfOthers() {
   };
   QTRY_VERIFY_WITH_TIMEOUT(complains(), patience);
   QCOMPARE(opened.stage.promptCount(), 2); // the set stays
+  // What is typed stays when another set comes; what was of the set goes with it.
+  opened.stage.setPrompt(QStringLiteral("Typed by hand"));
   const QList<PromptSetOffer> offers =
       offeredPromptSets(QString::fromStdString(test::demo_model().string()));
   QCOMPARE(offers.size(), 2);
@@ -238,6 +250,10 @@ void GuiCompareTest::setsOfOthers() {
   QCOMPARE(offeredPromptSets(path("int3")).first().path, generalPromptsPath());
   opened.stage.loadPrompts(offers[1].path);
   QTRY_COMPARE_WITH_TIMEOUT(opened.stage.promptCount(), 40, patience);
+  opened.stage.run();
+  QVERIFY(opened.done());
+  QCOMPARE(opened.stage.transcripts().back().prompt, std::string("Typed by hand"));
+  QVERIFY(opened.stage.transcripts().back().set.empty());
 }
 
 void GuiCompareTest::theDifferenceOfTwoTexts() {

@@ -232,6 +232,7 @@ class TestJudge : public QObject {
       };
       QCOMPARE(count(shared.reference), longest(0, 0));
       QCOMPARE(count(shared.candidate), longest(0, 0));
+      QCOMPARE(int(common_pieces(a, b)), longest(0, 0));
       Pieces left, right;
       DiffRun::Kind before = DiffRun::Kind::same;
       bool first = true;
@@ -252,6 +253,21 @@ class TestJudge : public QObject {
       QCOMPARE(left, a);
       QCOMPARE(right, b);
     }
+  }
+  /// Over several words of bits.
+  void commonPiecesOfLongTexts() {
+    std::mt19937 random(3);
+    for (const int size : {63, 64, 65, 500, 1100}) {
+      Pieces a, b;
+      for (int i = 0; i < size; ++i) {
+        a.emplace_back(1, char('a' + random() % 9));
+        b.emplace_back(random() % 4 ? a.back() : std::string(1, char('a' + random() % 9)));
+      }
+      b.resize(b.size() - std::size_t(size) / 7);
+      QCOMPARE(double(common_pieces(a, b)) / double(a.size()), agreement(a, b).share);
+      QCOMPARE(common_pieces(a, b), common_pieces(b, a));
+    }
+    QCOMPARE(common_pieces({}, {"a"}), std::size_t(0));
   }
   void wordsAreTheWholeText() {
     QCOMPARE(words_of("He said: \"It's 3 o'clock\".\n\n"),
@@ -410,6 +426,22 @@ class TestJudge : public QObject {
     QVERIFY(std::fabs(outcome.kl_mean - sum / double(side.kl.size())) < 1e-12);
     QCOMPARE(outcome.kl_max, *std::max_element(side.kl.begin(), side.kl.end()));
     QVERIFY(outcome.parts_at >= 0); // three bits do not keep this text
+  }
+
+  /// Turns of several tokens, for models that do not fit into memory together: the same texts.
+  void longTurnsWriteTheSame() {
+    RunOptions options;
+    options.sampling.max_new = 20;
+    Feedback feedback;
+    const Transcript in_step = run_prompt(models(), {{}, lily, {}}, options, feedback);
+    const std::uint64_t bytes = demo_->bytes() + small_->bytes();
+    QCOMPARE(tokens_in_turn(models(), 0), 1);
+    QCOMPARE(tokens_in_turn(models(), bytes), 1);
+    options.turn = tokens_in_turn(models(), bytes - 1);
+    QVERIFY(options.turn > 1);
+    const Transcript in_turns = run_prompt(models(), {{}, lily, {}}, options, feedback);
+    for (std::size_t i = 0; i < 2; ++i)
+      QCOMPARE(in_turns.sides[i].ids, in_step.sides[i].ids);
   }
 
   void oneFailureDoesNotStopTheOthers() {

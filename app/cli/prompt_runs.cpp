@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/prompt_runs.h"
 
+#include "app/cli/steps.h"
+#include "core/engine/residency.h"
 #include "core/job/memory.h"
 #include "core/judge/outcome.h"
 #include "core/judge/runs.h"
@@ -74,6 +76,8 @@ Result<OrderedJson> run_prompt_set(Invocation& invocation, const GenerateOptions
     run.alternatives = options.logprobs;
   TRY_ASSIGN(Compute * compute, invocation.compute());
   TRY_ASSIGN(const auto models, open_models(invocation, *compute, run_options));
+  run.turn =
+      tokens_in_turn(models->list, run_options.residency ? run_options.residency->budget() : 0);
 
   std::vector<Transcript> kept, transcripts;
   std::vector<std::string> notes = set.notes;
@@ -140,6 +144,7 @@ Result<OrderedJson> run_prompt_set(Invocation& invocation, const GenerateOptions
   json["peak_rss_bytes"] = peak_rss_bytes();
   json["peak_mapped_bytes"] = peak_mapped_bytes();
   json["notes"] = notes;
+  add_residency(run_options, json);
   return json;
 }
 

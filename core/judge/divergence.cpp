@@ -93,6 +93,35 @@ Agreement agreement(const Pieces& reference, const Pieces& candidate) {
   return out;
 }
 
+/// After Hyyrö: bit i of the row is 0 where the common subsequence grows with the i-th piece; 64 of
+/// them take one addition.
+std::size_t common_pieces(const Pieces& reference, const Pieces& candidate) {
+  const std::size_t words = (reference.size() + 63) / 64;
+  std::unordered_map<std::string_view, std::vector<std::uint64_t>> places;
+  for (std::size_t i = 0; i < reference.size(); ++i) {
+    auto& bits = places[reference[i]];
+    bits.resize(words);
+    bits[i / 64] |= std::uint64_t(1) << (i % 64);
+  }
+  std::vector<std::uint64_t> row(words, ~std::uint64_t(0));
+  for (const std::string& piece : candidate) {
+    const auto found = places.find(piece);
+    if (found == places.end())
+      continue;
+    std::uint64_t carry = 0;
+    for (std::size_t w = 0; w < words; ++w) {
+      const std::uint64_t here = row[w] & found->second[w];
+      const std::uint64_t half = row[w] + here, sum = half + carry;
+      carry = std::uint64_t(half < here || sum < half);
+      row[w] = sum | (row[w] & ~here);
+    }
+  }
+  std::size_t out = 0;
+  for (std::size_t i = 0; i < reference.size(); ++i)
+    out += ((row[i / 64] >> (i % 64)) & 1) == 0;
+  return out;
+}
+
 std::vector<DiffRun> difference(const Pieces& reference, const Pieces& candidate) {
   const Agreement shared = agreement(reference, candidate);
   std::vector<DiffRun> out;

@@ -26,6 +26,10 @@ struct Agreement {
 /// 2048 pieces a side; beyond that only equal positions count).
 Agreement agreement(const Pieces& reference, const Pieces& candidate);
 
+/// Length of the longest common subsequence, at any length: without the places it takes a small
+/// part of the time.
+std::size_t common_pieces(const Pieces& reference, const Pieces& candidate);
+
 /// A stretch of a difference: pieces [begin, end) of either side; a removed one has none of the
 /// candidate's, an inserted one none of the reference's.
 struct DiffRun {

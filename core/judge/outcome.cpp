@@ -11,13 +11,15 @@ Outcome outcome_of(const Transcript& transcript, std::size_t side) {
   if (side == 0 || side >= transcript.sides.size())
     return out;
   const TranscriptSide &reference = transcript.sides[0], &other = transcript.sides[side];
+  out.failed = reference.failed() || other.failed();
   if (!reference.complete() || !other.complete())
     return out;
   out.known = true;
   out.tokens = std::int64_t(reference.ids.size());
   const Pieces a = reference.token_pieces(), b = other.token_pieces();
   out.parts_at = first_divergence(a, true, b, true);
-  out.shared = agreement(a, b).share;
+  if (const std::size_t longer = std::max(a.size(), b.size()); longer > 0)
+    out.shared = double(common_pieces(a, b)) / double(longer);
   double sum = 0, common = 0;
   std::int64_t in_common = 0;
   for (std::size_t i = 0; i < other.kl.size(); ++i) {
@@ -43,15 +45,18 @@ Outcome outcome_of(const Transcript& transcript, std::size_t side) {
 }
 
 SetOutcome outcome_of(const std::vector<Transcript>& transcripts, std::size_t side) {
+  std::vector<Outcome> outcomes;
+  for (const Transcript& transcript : transcripts)
+    outcomes.push_back(outcome_of(transcript, side));
+  return sum_of(outcomes);
+}
+
+SetOutcome sum_of(const std::vector<Outcome>& outcomes) {
   SetOutcome out;
   std::vector<std::int64_t> places;
   double sum = 0, sum2 = 0;
-  for (const Transcript& transcript : transcripts) {
-    if (side >= transcript.sides.size())
-      continue;
-    if (transcript.sides[0].failed() || transcript.sides[side].failed())
-      ++out.failed;
-    const Outcome one = outcome_of(transcript, side);
+  for (const Outcome& one : outcomes) {
+    out.failed += one.failed;
     if (!one.known)
       continue;
     ++out.prompts;

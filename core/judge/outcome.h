@@ -8,6 +8,7 @@ namespace bitlathe {
 
 struct Outcome {
   bool known = false;         ///< both sides are complete
+  bool failed = false;        ///< one of them could not be run
   std::int64_t parts_at = -1; ///< first different token, from 0; -1: the same tokens throughout
   std::int64_t tokens = 0;    ///< of the reference
   double shared = 1;          ///< tokens in common / tokens of the longer side
@@ -27,6 +28,7 @@ struct SetOutcome {
   std::int64_t kl_prompts = 0;
   double kl_mean = 0, kl_stderr = 0; ///< over prompts, each with the mean of its tokens
 };
+SetOutcome sum_of(const std::vector<Outcome>& outcomes);
 SetOutcome outcome_of(const std::vector<Transcript>& transcripts, std::size_t side = 1);
 
 /// "the same, all 64 tokens", "parts at token 8": one line, tokens counted from 1.

@@ -216,11 +216,11 @@ Transcript run_one(std::span<const RunModel> models, const Prompt& prompt,
   feedback.set_step("generating");
   for (bool going = true; going;) {
     going = false;
-    for (const auto& side : sides)
-      if (side->going()) {
+    for (const auto& side : sides) {
+      for (int i = 0; i < options.turn && side->going(); ++i)
         side->step();
-        going = going || side->going();
-      }
+      going = going || side->going();
+    }
   }
   if (options.divergence && sides.size() > 1)
     measure(sides, feedback, sink);
@@ -230,6 +230,15 @@ Transcript run_one(std::span<const RunModel> models, const Prompt& prompt,
 }
 
 } // namespace
+
+int tokens_in_turn(std::span<const RunModel> models, std::uint64_t budget) {
+  std::uint64_t bytes = 0;
+  for (const RunModel& model : models)
+    if (model.checkpoint)
+      bytes += model.checkpoint->bytes();
+  constexpr int patient = 16; // still seen growing side by side
+  return budget == 0 || bytes <= budget ? 1 : patient;
+}
 
 std::string why_not_writing(const Checkpoint* checkpoint) {
   if (!checkpoint)

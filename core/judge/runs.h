@@ -23,9 +23,14 @@ struct RunOptions {
   bool chat = false;      ///< the prompt is a message in each model's own chat template
   std::string system;     ///< of the conversation
   std::string set;        ///< name of the set the prompts are from; empty: typed
+  int turn = 1;           ///< tokens a model writes before it is the next one's turn
   int alternatives = 5;   ///< likeliest tokens kept per token
   bool divergence = true; ///< KL of every token along the first model's text
 };
+
+/// One where the weights of all models are kept in `budget` bytes (0: no limit). Else they are read
+/// from the disk for every turn, and it is more.
+int tokens_in_turn(std::span<const RunModel> models, std::uint64_t budget);
 
 /// What happens while it happens; called on the run's thread, any of them may be empty.
 struct RunSink {

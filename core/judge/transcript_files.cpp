@@ -335,7 +335,7 @@ std::string transcripts_html(const std::vector<Transcript>& transcripts, const s
     std::size_t number = 0;
     for (const Transcript& t : transcripts) {
       ++number;
-      std::string text = t.prompt.substr(0, 90);
+      std::string text = Utf8Stream().push(t.prompt.substr(0, 90)); // whole characters
       std::replace(text.begin(), text.end(), '\n', ' ');
       if (text.size() < t.prompt.size())
         text = text.substr(0, text.find_last_of(' ')) + " \xe2\x80\xa6";

@@ -16,7 +16,7 @@ ChatRow::ChatRow(QWidget* parent) : QWidget(parent) {
   row->setSpacing(space::s);
   chat_ = new QCheckBox(tr("Chat"), this);
   chat_->setAccessibleName(tr("Chat: apply the chat templates"));
-  chat_->setShortcut(QKeySequence(Qt::ALT | Qt::Key_C));
+  chat_->setShortcut(QKeySequence(Qt::ALT | Qt::Key_M));
   system_ = new QLineEdit(this);
   system_->setPlaceholderText(tr("System prompt: what every model is told first (optional)"));
   system_->setAccessibleName(tr("System prompt"));
@@ -44,7 +44,7 @@ void ChatRow::refresh() {
   chat_->setEnabled(able_);
   chat_->setToolTip(
       able_ ? tr("The prompt is a message to the models: each puts it into its own chat template, "
-                 "and ends with its own end of turn. Off: the prompt is continued as it is (Alt+C)")
+                 "and ends with its own end of turn. Off: the prompt is continued as it is (Alt+M)")
             : tr("None of these models has a chat template; the prompt is continued as it is"));
   setVisible(able_ && chat_->isChecked());
 }

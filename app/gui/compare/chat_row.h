@@ -22,7 +22,8 @@ class ChatRow : public QWidget {
   void setContenders(const QList<Contender>& contenders);
   ChatShown shown() const;
   void set(bool chat, const QString& system);
-  bool wanted() const; ///< as switched, whether or not a model has a template
+  bool able() const { return able_; } ///< a model has a template
+  bool wanted() const;                ///< as switched, whether or not a model has a template
   QString system() const;
 
  Q_SIGNALS:

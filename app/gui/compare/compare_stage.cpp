@@ -1,41 +1,25 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/compare/compare_stage.h"
 
+#include "app/gui/compare/lower_part.h"
 #include "app/gui/compare/panes_view.h"
 #include "app/gui/compare/prompt_bar.h"
 #include "app/gui/compare/prompts_card.h"
-#include "app/gui/compare/top_tokens.h"
 #include "app/gui/compare/transcript_book.h"
 #include "app/gui/evaluate/evidence.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/card.h"
 #include "app/gui/widgets/empty_state.h"
-#include "app/gui/widgets/save_menu.h"
 #include "app/gui/widgets/standing_remark.h"
 
 #include <algorithm>
 #include <QFileInfo>
-#include <QShortcut>
 #include <QSplitter>
 #include <QStackedWidget>
-#include <QTableView>
-#include <QToolButton>
 #include <QVBoxLayout>
 
 namespace bitlathe::gui {
-namespace {
-
-constexpr int wide_enough = 1150; ///< for tokens and prompts beside each other
-
-QToolButton* switchButton(const QString& text, const QString& tip, QWidget* parent) {
-  auto* button = new QToolButton(parent);
-  button->setText(text);
-  button->setToolTip(tip);
-  return button;
-}
-
-} // namespace
 
 CompareStage::CompareStage(Workbench& workbench, QWidget* parent)
     : QWidget(parent), workbench_(workbench), runner_(new GenerationRunner(workbench, this)),
@@ -57,15 +41,23 @@ CompareStage::CompareStage(Workbench& workbench, QWidget* parent)
   column->addWidget(banner_);
   bar_ = new PromptBar(page);
   column->addWidget(bar_);
-  auto* split = new QSplitter(Qt::Vertical, page);
-  split->setChildrenCollapsible(false);
-  split->setHandleWidth(space::s);
-  panes_ = new PanesView(split);
-  split->addWidget(panes_);
-  buildLower(split);
-  split->setStretchFactor(0, 1);
-  split->setStretchFactor(1, 0);
-  column->addWidget(split, 1);
+  split_ = new QSplitter(Qt::Vertical, page);
+  split_->setChildrenCollapsible(false);
+  split_->setHandleWidth(space::s);
+  panes_ = new PanesView(split_);
+  split_->addWidget(panes_);
+  lower_ = new LowerPart(split_);
+  prompts_ = lower_->prompts();
+  split_->addWidget(lower_);
+  connect(lower_, &LowerPart::frontChanged, this, [this](bool prompts) {
+    const int total = split_->height(); // a list wants more room
+    const int wanted = prompts ? std::clamp(total * 2 / 5, 190, 340) : 170;
+    if (total > 2 * wanted)
+      split_->setSizes({total - wanted, wanted});
+  });
+  split_->setStretchFactor(0, 1);
+  split_->setStretchFactor(1, 0);
+  column->addWidget(split_, 1);
   pages_->addWidget(page);
   auto* all = new QVBoxLayout(this);
   all->setContentsMargins(0, 0, 0, 0);
@@ -111,63 +103,9 @@ CompareStage::CompareStage(Workbench& workbench, QWidget* parent)
   contendersChanged();
 }
 
-/// Likeliest tokens and prompts: beside each other where there is room, else one of them.
-void CompareStage::buildLower(QSplitter* split) {
-  lower_ = new QSplitter(Qt::Horizontal, split);
-  lower_->setChildrenCollapsible(false);
-  lower_->setHandleWidth(space::s);
-  detailCard_ =
-      new Card(tr("Likeliest tokens"),
-               tr("What every model thought at one position, with probabilities. Hover or click a "
-                  "token, or use the arrow keys; D goes to the first difference"),
-               lower_);
-  detail_ = new TopTokens(detailCard_);
-  const auto csv = [this] { return detail_->csv(); };
-  addPictureMenu(detail_, QStringLiteral("likeliest-tokens"), csv);
-  auto* to_prompts =
-      switchButton(tr("Prompts \u25b8"),
-                   tr("Shows the prompts of the set and what came of them (Alt+L)"), detailCard_);
-  to_prompts->setObjectName(QStringLiteral("to_prompts"));
-  connect(to_prompts, &QToolButton::clicked, this, [this] { showLower(true); });
-  detailCard_->addTool(
-      makePictureButton(detail_, QStringLiteral("likeliest-tokens"), csv, detailCard_));
-  detailCard_->addTool(to_prompts);
-  detailCard_->addBody(detail_);
-  lower_->addWidget(detailCard_);
-  prompts_ = new PromptsCard(lower_);
-  auto* to_tokens =
-      switchButton(tr("Likeliest tokens \u25b8"),
-                   tr("Shows what the models thought at one position (Alt+L)"), prompts_);
-  to_tokens->setObjectName(QStringLiteral("to_tokens"));
-  connect(to_tokens, &QToolButton::clicked, this, [this] { showLower(false); });
-  prompts_->addTool(to_tokens);
-  lower_->addWidget(prompts_);
-  lower_->setStretchFactor(0, 1);
-  lower_->setStretchFactor(1, 1);
-  split->addWidget(lower_);
-  auto* toggle = new QShortcut(QKeySequence(Qt::ALT | Qt::Key_L), this);
-  connect(toggle, &QShortcut::activated, this, [this] {
-    showLower(!lowerPrompts_);
-    if (lowerPrompts_)
-      prompts_->table()->setFocus(Qt::ShortcutFocusReason);
-  });
-  showLower(false);
-}
-
-void CompareStage::showLower(bool prompts) {
-  lowerPrompts_ = prompts;
-  const bool wide = width() >= wide_enough;
-  detailCard_->setVisible(wide || !prompts);
-  prompts_->setVisible(wide || prompts);
-  for (auto* button : lower_->findChildren<QToolButton*>())
-    if (button->objectName() == QLatin1String("to_prompts") ||
-        button->objectName() == QLatin1String("to_tokens"))
-      button->setVisible(!wide);
-}
-
 void CompareStage::resizeEvent(QResizeEvent* event) {
   QWidget::resizeEvent(event);
-  showLower(lowerPrompts_);
+  lower_->fit(width());
   bar_->setLines(height() < 860 ? 2 : 3);
 }
 
@@ -323,11 +261,8 @@ void CompareStage::refreshDetail() {
         side.token = sides_[i].tokens[at];
       shown.push_back(side);
     }
-  detail_->set(shown, tr("Hover or click a token to see what every model thought there"));
-  if (at < 0) {
-    detailCard_->setReadout({});
-    return;
-  }
+  if (at < 0)
+    return lower_->showTokens(shown, {});
   QString before;
   for (qsizetype i = std::max<qsizetype>(0, at - 8); i < at && !sides_.isEmpty(); ++i)
     if (i < sides_[0].tokens.size())
@@ -341,7 +276,7 @@ void CompareStage::refreshDetail() {
                           : parted >= 0 && at > parted ? tr(" (the texts differ by now)")
                                                        : QString(),
                           before.simplified());
-  detailCard_->setReadout(text);
+  lower_->showTokens(shown, text);
 }
 
 void CompareStage::refreshButtons() {
@@ -439,7 +374,7 @@ void CompareStage::runSet(int prompts) {
   for (const int row : rows)
     list.push_back(set_.prompts[std::size_t(row)]);
   if (rows.size() > 1)
-    showLower(true);
+    lower_->showPrompts(true);
   start(list, rows);
 }
 

@@ -15,13 +15,12 @@ class QStackedWidget;
 namespace bitlathe::gui {
 
 class Banner;
-class Card;
 class EmptyState;
 class Evidence;
+class LowerPart;
 class PanesView;
 class PromptBar;
 class PromptsCard;
-class TopTokens;
 class TranscriptBook;
 
 class CompareStage : public QWidget {
@@ -57,11 +56,9 @@ class CompareStage : public QWidget {
   void resizeEvent(QResizeEvent* event) override;
 
  private:
-  void buildLower(QSplitter* split);
   void connectRunner();
   void openDesk();
   void contendersChanged();
-  void showLower(bool prompts);
   void nextPrompt(int by);
   void offerSets();
   void askPrompts();
@@ -101,7 +98,7 @@ class CompareStage : public QWidget {
   bool live_ = false;       ///< what is shown is what runs
   int row_ = -1;            ///< chosen
   int setWanted_ = -1;
-  bool restoring_ = false, lowerPrompts_ = false;
+  bool restoring_ = false;
 
   QStackedWidget* pages_;
   QWidget* desk_ = nullptr; ///< made when it is first asked for
@@ -109,9 +106,8 @@ class CompareStage : public QWidget {
   Banner* banner_;
   PromptBar* bar_;
   PanesView* panes_;
-  QSplitter* lower_;
-  Card* detailCard_;
-  TopTokens* detail_;
+  QSplitter* split_;
+  LowerPart* lower_;
   PromptsCard* prompts_;
 };
 

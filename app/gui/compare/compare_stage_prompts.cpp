@@ -85,8 +85,13 @@ void CompareStage::loadPrompts(const QString& path) {
           bar_->setOffers(offers_, setPath_);
           return;
         }
-        if (running())
-          return; // rows of the run are those of the set before
+        if (running()) { // its rows are those of the set before
+          banner_->say(1, tr("The set stays while its prompts run. Stop them to load another"));
+          bar_->setOffers(offers_, setPath_);
+          return;
+        }
+        const int before = rowOf(bar_->prompt().toStdString());
+        const bool typed = !bar_->prompt().isEmpty() && (before < 0 || before >= setSize_);
         set_ = std::move(*read);
         setPath_ = QFileInfo(path).canonicalFilePath();
         setSize_ = int(set_.prompts.size());
@@ -97,10 +102,13 @@ void CompareStage::loadPrompts(const QString& path) {
           banner_->say(0, tr("%1: %2 (%3 prompts)")
                               .arg(QFileInfo(path).fileName(), QString::fromStdString(note))
                               .arg(setSize_));
-        if (bar_->prompt().isEmpty() || rowOf(bar_->prompt().toStdString()) < 0)
+        if (setPath_ == generalPromptsPath() && bar_->chat().able() && !bar_->chat().wanted())
+          banner_->say(0, tr("These are messages to an assistant: Chat (Alt+M) puts them into the "
+                             "models' templates"));
+        if (const int row = rowOf(bar_->prompt().toStdString()); row >= 0)
+          choosePrompt(row);
+        else if (!typed)
           choosePrompt(0);
-        else
-          choosePrompt(rowOf(bar_->prompt().toStdString()));
         keepState();
         const int wanted = std::exchange(setWanted_, -1);
         if (wanted >= 0)
@@ -135,7 +143,8 @@ void CompareStage::refreshPrompts() {
     model.setPrompts(prompts);
   QList<QString> marks;
   for (int row = 0; row < prompts.size(); ++row) {
-    model.setTranscript(row, book_->find(prompts[row].text));
+    const Transcript* kept = book_->find(prompts[row].text);
+    model.setTranscript(row, kept, book_->revision(kept));
     marks.push_back(markOf(model, row));
     if (!anew)
       bar_->setMark(row, marks.back());
@@ -157,25 +166,25 @@ void CompareStage::refreshPrompts() {
 }
 
 void CompareStage::refreshSummary() {
-  std::vector<Transcript> of_rows;
-  for (const Prompt& prompt : prompts_->model().prompts())
-    if (const Transcript* transcript = book_->find(prompt.text))
-      of_rows.push_back(*transcript);
+  const PromptsModel& model = prompts_->model();
+  std::vector<std::vector<Outcome>> by_side;
+  QStringList titles;
+  for (int row = 0; row < model.rowCount(); ++row) {
+    const auto& outcomes = model.outcomes(row);
+    by_side.resize(std::max(by_side.size(), outcomes.size()));
+    for (std::size_t side = 0; side < outcomes.size(); ++side)
+      by_side[side].push_back(outcomes[side]);
+    if (model.titles(row).size() > titles.size())
+      titles = model.titles(row);
+  }
   QStringList lines;
   QString brief;
-  std::size_t sides = 0;
-  for (const Transcript& transcript : of_rows)
-    sides = std::max(sides, transcript.sides.size());
-  for (std::size_t side = 1; side < sides; ++side) {
-    const SetOutcome all = outcome_of(of_rows, side);
+  for (std::size_t side = 1; side < by_side.size(); ++side) {
+    const SetOutcome all = sum_of(by_side[side]);
     if (all.prompts == 0)
       continue;
-    QString title;
-    for (const Transcript& transcript : of_rows)
-      if (side < transcript.sides.size())
-        title = QString::fromStdString(transcript.sides[side].title);
     QString line = tr("<b>%1</b>: %2 of %3 the same (95 %: %4 to %5)")
-                       .arg(title.toHtmlEscaped())
+                       .arg(titles.value(qsizetype(side)).toHtmlEscaped())
                        .arg(all.same)
                        .arg(all.prompts)
                        .arg(formatPercent(all.same_low, 0), formatPercent(all.same_high, 0));
@@ -400,11 +409,13 @@ void CompareStage::restoreState() {
   set_ = {};
   setSize_ = 0;
   row_ = -1;
+  restoring_ = true;
   if (!kept.is_object()) {
+    setPrompt({});
     refreshPrompts();
+    restoring_ = false;
     return;
   }
-  restoring_ = true;
   const auto text = [&](const char* key) {
     const auto it = kept.find(key);
     return it != kept.end() && it->is_string() ? QString::fromStdString(it->get<std::string>())

@@ -33,6 +33,10 @@ Result<Engine*> EngineCache::get(const std::shared_ptr<const Checkpoint>& checkp
   return engines_.emplace(checkpoint, std::move(made)).first->second.get();
 }
 
+std::uint64_t EngineCache::budget(const Compute& compute) {
+  return compute.device().backend == "cpu" ? default_weight_budget() : 0;
+}
+
 void EngineCache::clear() {
   engines_.clear();
   residency_.reset();

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Engines kept between generations, one per checkpoint, so that a second prompt starts at once.
+// Engines kept between generations, one per checkpoint, so that a second prompt starts at once. On
+// the CPU they share a memory for weights: models that do not fit together take turns.
 // Lives on the thread that runs jobs: everything but make() is called there only.
 #pragma once
 
 #include "core/engine/engine.h"
+#include "core/engine/residency.h"
 
 #include <map>
 #include <memory>
@@ -23,6 +25,8 @@ class EngineCache {
   Result<Engine*> get(const std::shared_ptr<const Checkpoint>& checkpoint, Compute& compute,
                       const std::vector<std::shared_ptr<const Checkpoint>>& wanted);
   void clear();
+  /// Bytes of weights that are kept at once; 0: no limit.
+  static std::uint64_t budget(const Compute& compute);
   std::size_t size() const { return engines_.size(); }
 
  private:

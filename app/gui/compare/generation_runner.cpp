@@ -69,7 +69,7 @@ void GenerationRunner::start(const QList<Contender>& contenders, const QList<Pro
       QStringLiteral("generate"), title, this,
       [cache = cache_, stream = stream_, wanted, models = modelsOf(contenders),
        list = std::vector<Prompt>(prompts.begin(), prompts.end()),
-       options](Feedback& feedback, Compute& compute) mutable -> Result<int> {
+       run = options](Feedback& feedback, Compute& compute) mutable -> Result<int> {
         for (RunModel& model : models)
           model.engine = [&cache, &compute, &wanted, &model] {
             return cache->get(model.checkpoint, compute, wanted);
@@ -98,7 +98,8 @@ void GenerationRunner::start(const QList<Contender>& contenders, const QList<Pro
         sink.prompt_done = [&](std::size_t prompt, const Transcript& transcript) {
           stream->push({.kind = Kind::prompt_done, .index = prompt, .transcript = transcript});
         };
-        TRY(run_prompts(models, list, options, feedback, sink));
+        run.turn = tokens_in_turn(models, EngineCache::budget(compute));
+        TRY(run_prompts(models, list, run, feedback, sink));
         return 0;
       },
       [this, run = run_](const Result<int>& outcome) { ended(run, outcome); });

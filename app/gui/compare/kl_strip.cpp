@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/compare/kl_strip.h"
 
-#include "app/gui/compare/generation.h"
+#include "app/gui/compare/contender_pane.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/save_menu.h"
@@ -144,7 +144,7 @@ void KlStrip::paintEvent(QPaintEvent*) {
       const double h = std::max(1.0, height(side.kl[i]));
       painter.fillRect(QRectF(area.left() + double(i) * slot + gap / 2 + bar * s, area.bottom() - h,
                               std::max(0.6, bar), h),
-                       side.color);
+                       contenderColor(side.index));
     }
     // Where its own text leaves the reference's: the flag of the panes.
     if (side.partsAt >= 0 && side.partsAt < n) {

@@ -3,7 +3,6 @@
 // where the models disagree although they read the same words.
 #pragma once
 
-#include <QColor>
 #include <QList>
 #include <QWidget>
 
@@ -14,7 +13,7 @@ class KlStrip : public QWidget {
  public:
   struct Side {
     QString title;
-    QColor color;
+    int index = 1;          ///< of the model, for its colour
     QList<double> kl;       ///< per token of the reference; empty: not measured
     QString problem;        ///< why not
     qsizetype partsAt = -1; ///< first different token of its own text

@@ -274,7 +274,7 @@ void PanesView::refreshStrip(const QList<Generation>& sides) {
   QList<double> reference; // the largest of all candidates
   for (int i = 1; i < sides.size() && i < panes_.size(); ++i) {
     const Generation& side = sides[i];
-    shown.push_back({side.title, contenderColor(i), side.kl, side.klProblem, divergences_[i]});
+    shown.push_back({side.title, i, side.kl, side.klProblem, divergences_[i]});
     // Its own text is the reference's up to where it parts; what it took there was drawn from the
     // same words before.
     panes_[i]->view()->setKl(divergences_[i] < 0 ? side.kl : side.kl.mid(0, divergences_[i] + 1));
@@ -339,6 +339,7 @@ void PanesView::focusPane(int index) {
 void PanesView::recolor() {
   for (ContenderPane* pane : panes_)
     pane->recolor();
+  strip_->update();
 }
 
 void PanesView::setShading(TokenView::Shading shading) { shading_->setCurrentIndex(int(shading)); }

@@ -17,10 +17,11 @@ void PromptsModel::setPrompts(const QList<Prompt>& prompts) {
   endResetModel();
 }
 
-void PromptsModel::setTranscript(int row, const Transcript* transcript) {
-  if (row < 0 || row >= rows_.size())
+void PromptsModel::setTranscript(int row, const Transcript* transcript, quint64 revision) {
+  if (row < 0 || row >= rows_.size() || rows_[row].revision == revision)
     return;
   Row fresh;
+  fresh.revision = revision;
   if (transcript) {
     fresh.state = transcript->complete() ? State::done : State::stopped;
     QStringList lines;
@@ -30,9 +31,9 @@ void PromptsModel::setTranscript(int row, const Transcript* transcript) {
         fresh.state = State::failed;
         lines << QString::fromStdString(one.title + ": " + one.problem);
       }
-      if (side == 0)
-        continue;
+      fresh.titles << QString::fromStdString(one.title);
       const Outcome came = outcome_of(*transcript, side);
+      fresh.outcomes.push_back(came);
       if (!came.known)
         continue;
       QString line = QString::fromStdString(one.title + ": " + outcome_text(came));

@@ -20,9 +20,13 @@ class PromptsModel : public QAbstractTableModel {
   using QAbstractTableModel::QAbstractTableModel;
   void setPrompts(const QList<Prompt>& prompts);
   const QList<Prompt>& prompts() const { return prompts_; }
-  /// What is kept of a prompt; nullptr when it has not been run.
-  void setTranscript(int row, const Transcript* transcript);
-  void setRunning(int row); ///< -1: none
+  /// What is kept of a prompt; nullptr when it has not been run. Nothing is done when the row has
+  /// this revision already.
+  void setTranscript(int row, const Transcript* transcript, quint64 revision);
+  /// By side, of a prompt that was run; the first side's says nothing.
+  const std::vector<Outcome>& outcomes(int row) const { return rows_[row].outcomes; }
+  QStringList titles(int row) const { return rows_[row].titles; } ///< of the sides
+  void setRunning(int row);                                       ///< -1: none
   State state(int row) const { return rows_[row].state; }
   /// Of the side that parts first, or is furthest away.
   const Outcome& worst(int row) const { return rows_[row].worst; }
@@ -35,7 +39,10 @@ class PromptsModel : public QAbstractTableModel {
  private:
   struct Row {
     State state = State::open;
+    quint64 revision = 0;
     Outcome worst;
+    std::vector<Outcome> outcomes;
+    QStringList titles;
     QString detail; ///< every side in a line
   };
   QString outcomeText(int row) const;

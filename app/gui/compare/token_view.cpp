@@ -40,6 +40,8 @@ double TokenView::textWidth() const {
 void TokenView::setPrompt(const QString& prompt) {
   prompt_ = prompt;
   relayout();
+  if (tokens_.isEmpty()) // what comes is seen, however long the prompt
+    verticalScrollBar()->setValue(verticalScrollBar()->maximum());
 }
 
 void TokenView::setTokens(const QList<ShownToken>& tokens) {

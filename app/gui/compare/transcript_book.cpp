@@ -30,9 +30,11 @@ void TranscriptBook::add(const Transcript& transcript) {
   });
   if (old == transcripts_.end()) {
     transcripts_.push_back(transcript);
+    revisions_.push_back(++last_revision_);
     kept_.push_back(jsonOf(transcript));
   } else {
     *old = transcript;
+    revisions_[std::size_t(old - transcripts_.begin())] = ++last_revision_;
     kept_[std::size_t(old - transcripts_.begin())] = jsonOf(transcript);
   }
   keep();
@@ -44,8 +46,13 @@ const Transcript* TranscriptBook::find(const std::string& prompt) const {
   return it == transcripts_.rend() ? nullptr : &*it;
 }
 
+quint64 TranscriptBook::revision(const Transcript* transcript) const {
+  return transcript ? revisions_[std::size_t(transcript - transcripts_.data())] : 0;
+}
+
 void TranscriptBook::forget() {
   transcripts_.clear();
+  revisions_.clear();
   kept_ = Json::array();
   keep();
 }
@@ -63,6 +70,9 @@ void TranscriptBook::keep() {
 void TranscriptBook::restore() {
   kept_ = workbench_.stageState(stage_key);
   transcripts_ = transcripts_from_json(kept_);
+  revisions_.clear();
+  for (std::size_t i = 0; i < transcripts_.size(); ++i)
+    revisions_.push_back(++last_revision_);
   // In step with the list: what could not be read is not in it.
   if (!kept_.is_array() || kept_.size() != transcripts_.size())
     kept_ = Json(transcripts_to_json(transcripts_));

@@ -22,6 +22,8 @@ class TranscriptBook : public QObject {
   void add(const Transcript& transcript);
   /// The newest of a prompt; nullptr when it has not been run.
   const Transcript* find(const std::string& prompt) const;
+  /// Different for everything that was ever in the book; 0: nothing.
+  quint64 revision(const Transcript* transcript) const;
   void forget();
   QString model() const; ///< name of the checkpoint, for files
 
@@ -35,6 +37,8 @@ class TranscriptBook : public QObject {
 
   Workbench& workbench_;
   std::vector<Transcript> transcripts_;
+  std::vector<quint64> revisions_; ///< of each
+  quint64 last_revision_ = 0;
   Json kept_ = Json::array(); ///< the same, as the session has it
 };
 
