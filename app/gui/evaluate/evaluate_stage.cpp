@@ -12,6 +12,7 @@
 #include "app/gui/evaluate/figure_delegate.h"
 #include "app/gui/evaluate/quality_card.h"
 #include "app/gui/evaluate/speed_page.h"
+#include "app/gui/evaluate/tasks_page.h"
 #include "app/gui/evaluate/variants_page.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
@@ -71,6 +72,7 @@ EvaluateStage::EvaluateStage(Workbench& workbench, QWidget* parent)
   views_->addTab(new VariantsPage(workbench_, views_), tr("Variants"));
   views_->addTab(new AttributionPage(workbench_, views_), tr("Which layer?"));
   views_->addTab(new SpeedPage(workbench_, views_), tr("Speed"));
+  views_->addTab(new TasksPage(workbench_, views_), tr("Tasks"));
   column->addWidget(views_, 1);
   pages_->addWidget(page);
   auto* all = new QVBoxLayout(this);

@@ -145,7 +145,7 @@ QualityCard::QualityCard(Workbench& workbench, QWidget* parent)
   connect(stop_, &QPushButton::clicked, this, &QualityCard::stop);
   addTool(stop_);
   baselines_ = new QToolButton(this);
-  baselines_->setText(tr("Baselines"));
+  baselines_->setText(tr("Baselines \u25be"));
   baselines_->setToolTip(
       tr("Quantizes everything with one scheme by rtn and measures that on the same text, so that "
          "a variant can be held against the plain choice of its size. The results themselves are "

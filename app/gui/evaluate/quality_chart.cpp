@@ -31,6 +31,19 @@ double error(const QualityPoint& p, Measure measure) {
                                         : p.missesError;
 }
 
+/// Baselines behind everything, the current variant in front.
+QList<int> fromBack(const QList<QualityPoint>& points) {
+  QList<int> order(points.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    const auto rank = [](const QualityPoint& p) {
+      return p.kind == Kind::baseline ? 0 : p.current ? 2 : 1;
+    };
+    return rank(points[a]) < rank(points[b]);
+  });
+  return order;
+}
+
 QColor colorOf(const QualityPoint& p) {
   return p.kind == Kind::original   ? theme().original
          : p.kind == Kind::baseline ? theme().muted
@@ -49,7 +62,7 @@ struct QualityChart::Frame {
     return area.left() + (bytes / unit - least) / (most - least) * area.width();
   }
   double y(double v) const {
-    const double part = logarithmic ? (v > 0 ? (std::log10(v) - low) / (high - low) : 0.0)
+    const double part = logarithmic ? (v > 0 ? (std::log10(v) - low) / (high - low) : 0.02)
                                     : (v - low) / (high - low);
     return area.bottom() - std::clamp(part, 0.0, 1.0) * area.height();
   }
@@ -236,7 +249,7 @@ void QualityChart::paintEvent(QPaintEvent*) {
   painter.setPen(QPen(mixed(c.raised, c.accent, 0.5), 1.2, Qt::DotLine));
   painter.drawPath(steps);
 
-  for (int i = 0; i < points_.size(); ++i) {
+  for (const int i : fromBack(points_)) {
     const QualityPoint& p = points_[i];
     const double v = value(p, measure_), e = error(p, measure_);
     const QPointF here = placed(i);
@@ -274,24 +287,24 @@ void QualityChart::paintEvent(QPaintEvent*) {
 void QualityChart::paintLabels(QPainter& painter, const Frame& f) const {
   const QFontMetrics metrics(painter.font());
   QList<QRectF> taken;
-  QList<int> order;
-  for (int i = 0; i < points_.size(); ++i) {
-    const QPointF here(f.x(double(points_[i].bytes)), f.y(value(points_[i], measure_)));
+  for (const QualityPoint& p : points_) {
+    const QPointF here(f.x(double(p.bytes)), f.y(value(p, measure_)));
     taken.push_back(QRectF(here.x() - 7, here.y() - 7, 14, 14));
-    order.push_back(i);
   }
-  std::stable_sort(order.begin(), order.end(), [this](int a, int b) {
-    const auto rank = [](const QualityPoint& p) {
-      return p.current ? 0 : p.kind == Kind::baseline ? 2 : 1;
-    };
-    return rank(points_[a]) < rank(points_[b]);
-  });
+  QList<int> order = fromBack(points_);
+  std::reverse(order.begin(), order.end());
   for (const int i : order) {
     const QualityPoint& p = points_[i];
     const QString text = metrics.elidedText(
         p.kind == Kind::baseline ? p.title.section(' ', 0, 0) : p.title, Qt::ElideRight, 170);
     const double w = metrics.horizontalAdvance(text) + 2, h = metrics.height();
     const QPointF here = taken[i].center();
+    const bool covered = std::any_of(points_.begin(), points_.end(), [&](const QualityPoint& q) {
+      return p.kind == Kind::baseline && q.kind == Kind::variant && q.bytes == p.bytes &&
+             q.kl == p.kl;
+    });
+    if (covered) // the same as a variant, whose name stands there
+      continue;
     for (const QPointF& corner :
          {QPointF(here.x() + 9, here.y() - h / 2), QPointF(here.x() - 9 - w, here.y() - h / 2),
           QPointF(here.x() - w / 2, here.y() - 9 - h), QPointF(here.x() - w / 2, here.y() + 9),
@@ -320,13 +333,19 @@ void QualityChart::paintLegend(QPainter& painter, const Frame& f) const {
     return std::any_of(points_.begin(), points_.end(),
                        [kind](const QualityPoint& p) { return p.kind == kind; });
   };
+  const QString size = f.gib ? tr("size (GiB)") : tr("size (MiB)");
+  const double end = f.area.right() - metrics.horizontalAdvance(size) - 8;
   const auto word = [&](const QString& text) {
+    if (x + metrics.horizontalAdvance(text) > end)
+      return;
     painter.setPen(c.muted);
     painter.drawText(QRectF(x, y - metrics.height() / 2.0, 300, metrics.height()),
                      Qt::AlignLeft | Qt::AlignVCenter, text);
     x += metrics.horizontalAdvance(text) + 14;
   };
   const auto stroke = [&](const QPen& pen, const QString& text) {
+    if (x + 20 + metrics.horizontalAdvance(text) > end)
+      return;
     painter.setPen(pen);
     painter.drawLine(QPointF(x, y), QPointF(x + 16, y));
     x += 20;
@@ -340,7 +359,6 @@ void QualityChart::paintLegend(QPainter& painter, const Frame& f) const {
     stroke(QPen(c.muted, 1.2, Qt::DashLine), tr("noise floor"));
   else if (measure_ == Measure::kl && noiseFloor_ > 0)
     word(tr("noise floor %1, far below").arg(formatNumber(noiseFloor_, 2)));
-  const QString size = f.gib ? tr("size (GiB)") : tr("size (MiB)");
   painter.setPen(c.muted);
   painter.drawText(QRectF(f.area.right() - 120, y - metrics.height() / 2.0, 120, metrics.height()),
                    Qt::AlignRight | Qt::AlignVCenter, size);
@@ -351,8 +369,8 @@ void QualityChart::paintLegend(QPainter& painter, const Frame& f) const {
 int QualityChart::at(const QPointF& position) const {
   int nearest = -1;
   double least = 14;
-  for (int i = 0; i < points_.size(); ++i)
-    if (const double distance = QLineF(place(i), position).length(); distance < least) {
+  for (const int i : fromBack(points_))
+    if (const double distance = QLineF(place(i), position).length(); distance <= least) {
       least = distance;
       nearest = i;
     }

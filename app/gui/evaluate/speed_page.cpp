@@ -64,7 +64,6 @@ struct Head {
 };
 
 void setHeads(QStandardItemModel* model, const QList<Head>& heads) {
-  model->clear();
   model->setColumnCount(int(heads.size()));
   for (int i = 0; i < heads.size(); ++i) {
     model->setHeaderData(i, Qt::Horizontal, heads[i].title);
@@ -102,6 +101,20 @@ SpeedPage::SpeedPage(Workbench& workbench, QWidget* parent)
   column->addWidget(buildControls());
   memory_ = new QStandardItemModel(this);
   points_ = new QStandardItemModel(this);
+  setHeads(memory_,
+           {{tr("Model"), {}},
+            {tr("Tensors"), tr("All tensors of the model as they are stored")},
+            {tr("On disk"), tr("Its files; a kept result holds only what was quantized")},
+            {tr("Ready"), tr("Memory of its own when it is ready to run, mapped files apart")},
+            {tr("Peak"), tr("The most during all runs, keys and values of all sequences included")},
+            {tr("KV per token"), tr("Keys and values of one more token of one sequence")},
+            {tr("Load"), tr("Time until it is ready to run")}});
+  setHeads(points_, {{tr("Model"), {}},
+                     {tr("Prompt"), tr("Tokens of a prompt")},
+                     {tr("Seq."), tr("Sequences at once")},
+                     {tr("Prompt tok/s"), tr("Prompt tokens of all sequences per second")},
+                     {tr("Generated tok/s"), tr("Generated tokens of all sequences per second")},
+                     {tr("First token (s)"), tr("Until the last sequence has its first token")}});
   memoryCard_ = new Card(tr("Size and memory"),
                          tr("What a model takes: on disk, ready to run, and at most during all "
                             "runs. Mapped files are not counted: the system may drop them"),
@@ -260,20 +273,8 @@ void SpeedPage::refresh() {
   }
   chart_->setReport(report_, colors);
 
-  setHeads(memory_,
-           {{tr("Model"), {}},
-            {tr("Tensors"), tr("All tensors of the model as they are stored")},
-            {tr("On disk"), tr("Its files; a kept result holds only what was quantized")},
-            {tr("Ready"), tr("Memory of its own when it is ready to run, mapped files apart")},
-            {tr("Peak"), tr("The most during all runs, keys and values of all sequences included")},
-            {tr("KV per token"), tr("Keys and values of one more token of one sequence")},
-            {tr("Load"), tr("Time until it is ready to run")}});
-  setHeads(points_, {{tr("Model"), {}},
-                     {tr("Prompt"), tr("Tokens of a prompt")},
-                     {tr("Seq."), tr("Sequences at once")},
-                     {tr("Prompt tok/s"), tr("Prompt tokens of all sequences per second")},
-                     {tr("Generated tok/s"), tr("Generated tokens of all sequences per second")},
-                     {tr("First token (s)"), tr("Until the last sequence has its first token")}});
+  memory_->removeRows(0, memory_->rowCount());
+  points_->removeRows(0, points_->rowCount());
   QStringList remarks;
   for (const SpeedResult& result : report_.models) {
     const QString title = QString::fromStdString(result.title);

@@ -57,7 +57,9 @@ VariantsCard::VariantsCard(Workbench& workbench, QWidget* parent)
   table_->setSortingEnabled(true);
   table_->sortByColumn(VariantsModel::made, Qt::AscendingOrder);
   table_->setAccessibleName(tr("Variants of this session"));
+  table_->setWordWrap(false);
   table_->verticalHeader()->hide();
+  table_->verticalHeader()->setDefaultSectionSize(QFontMetrics(numberFont()).height() + 10);
   QHeaderView* header = table_->horizontalHeader();
   header->setHighlightSections(false);
   header->setSectionResizeMode(QHeaderView::ResizeToContents);
@@ -79,8 +81,9 @@ VariantsCard::VariantsCard(Workbench& workbench, QWidget* parent)
 
   connect(table_->selectionModel(), &QItemSelectionModel::selectionChanged, this,
           &VariantsCard::refreshButtons);
-  for (const auto signal : {&Workbench::opened, &Workbench::variantsChanged,
-                            &Workbench::resultsChanged, &Workbench::contendersChanged})
+  for (const auto signal :
+       {&Workbench::opened, &Workbench::variantsChanged, &Workbench::compareChanged,
+        &Workbench::resultsChanged, &Workbench::contendersChanged})
     connect(&workbench_, signal, this, &VariantsCard::refresh);
   refresh();
 }

@@ -35,6 +35,7 @@ void VariantsModel::refresh() {
   for (int i = 0; i < int(shown_.size()); ++i)
     kept_.push_back(workbench_.variantKept(i));
   current_ = workbench_.currentVariant();
+  on_ = workbench_.judgedOn().toStdString();
   if (!same)
     endResetModel();
   else if (!shown_.empty())
@@ -80,7 +81,7 @@ QString VariantsModel::text(const SessionVariant& variant, int row, int column) 
   case top1:
     return formatPercent(m.top1_agreement, 2);
   case measured:
-    return QString::fromStdString(variant.judged_on);
+    return variant.judged_on == on_ ? tr("this text") : tr("another text");
   default:
     return {};
   }

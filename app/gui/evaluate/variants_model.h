@@ -29,6 +29,7 @@ class VariantsModel : public QAbstractTableModel {
   std::vector<SessionVariant> shown_;
   std::vector<bool> kept_;
   int current_ = -1;
+  std::string on_; ///< what the table of figures is measured on
 };
 
 } // namespace bitlathe::gui
