@@ -67,7 +67,7 @@ DetailPage::DetailPage(Workbench& workbench, QWidget* parent)
   figures_->setTabKeyNavigation(false);
   figures_->setAccessibleName(tr("All figures"));
   figures_->verticalHeader()->hide();
-  figures_->verticalHeader()->setDefaultSectionSize(QFontMetrics(numberFont()).height() + 6);
+  figures_->verticalHeader()->setDefaultSectionSize(QFontMetrics(numberFont()).height() + 4);
   figures_->horizontalHeader()->setHighlightSections(false);
   figures_->horizontalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
   figures_->horizontalHeader()->setStretchLastSection(true);

@@ -18,7 +18,7 @@
 namespace bitlathe::gui {
 namespace {
 
-constexpr std::int64_t shown_before = 160, shown_after = 48;
+constexpr std::int64_t shown_before = 100, shown_after = 32;
 /// Engines of models up to this size are made on the spot when a token is chosen.
 constexpr std::uint64_t quick_bytes = 256u << 20;
 constexpr int expected_count = 5;
@@ -149,7 +149,9 @@ WorstTokensCard::WorstTokensCard(Workbench& workbench, QWidget* parent)
   table_->setFont(numberFont());
   table_->setTabKeyNavigation(false);
   table_->setAccessibleName(tr("Worst tokens"));
+  table_->setWordWrap(false);
   table_->verticalHeader()->hide();
+  table_->verticalHeader()->setDefaultSectionSize(QFontMetrics(numberFont()).height() + 8);
   table_->horizontalHeader()->setHighlightSections(false);
   table_->horizontalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
   table_->horizontalHeader()->setStretchLastSection(true);
@@ -325,17 +327,17 @@ void WorstTokensCard::showContext() {
                                      : tr("Choose a token to see it in its text.")));
     return;
   }
-  QString out;
+  QString out = expectedHtml();
   if (stands) {
     const auto around = text_around(*source->tokenizer, text_->text,
                                     {token->window, token->position}, shown_before, shown_after);
     if (around)
-      out = QStringLiteral("<p>%1<span style=\"background-color:%2; color:%3\"><b>%4</b></span>"
-                           "<font color=\"%5\">%6</font></p>")
-                .arg(html(around->before), mixed(c.raised, c.outlier, 0.45).name(), c.text.name(),
-                     html(around->token), c.muted.name(), html(around->after));
+      out += QStringLiteral("<p>%1<span style=\"background-color:%2; color:%3\"><b>%4</b></span>"
+                            "<font color=\"%5\">%6</font></p>")
+                 .arg(html(around->before), mixed(c.raised, c.outlier, 0.45).name(), c.text.name(),
+                      html(around->token), c.muted.name(), html(around->after));
   } else {
-    out =
+    out +=
         QStringLiteral("<p><font color=\"%1\">%2</font></p>")
             .arg(c.warning.name(), (reading_                   ? tr("Reading the text\u2026")
                                     : !text_problem_.isEmpty() ? text_problem_
@@ -343,7 +345,6 @@ void WorstTokensCard::showContext() {
                                              : tr("The text is not the one that was measured on."))
                                        .toHtmlEscaped());
   }
-  out += expectedHtml();
   if (expecting_)
     out += QStringLiteral("<p><font color=\"%1\">%2</font></p>")
                .arg(c.muted.name(), tr("Running both models up to this token\u2026"));
