@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <QCryptographicHash>
 #include <QtTest>
 #include <set>
 
@@ -145,6 +146,7 @@ class TestDesk : public QObject {
   void categories() {
     QCOMPARE(prompt_category("writing-3"), std::string("writing"));
     QCOMPARE(prompt_category("code/12"), std::string("code"));
+    QCOMPARE(prompt_category("follow-three-lines"), std::string("follow"));
     QCOMPARE(prompt_category("7"), std::string());
     QCOMPARE(prompt_category("kite"), std::string());
     QCOMPARE(prompt_category(""), std::string());
@@ -351,6 +353,23 @@ class TestDesk : public QObject {
       QCOMPARE(writer(desk.items()[i].a), sides.a == 0 ? 'a' : 'b');
       QCOMPARE(writer(desk.items()[i].b), sides.b == 0 ? 'a' : 'b');
     }
+  }
+  /// By Qt's hash over lines written here by hand, as docs/architecture.md has it.
+  void commitmentCanBeRecomputed() {
+    const auto transcripts = std::vector<Transcript>{
+        transcript("story-1", {{"original", "caf\xc3\xa9 \"x\""}, {"int4", "plain"}})};
+    Desk desk = made(transcripts, with_salt("s"));
+    const bool straight = desk.items()[0].b == "plain";
+    const QByteArray first = R"("caf\u00e9 \"x\"")", second = R"("plain")";
+    const QByteArray lines = "bitlathe blind desk 1\n" + QByteArray::fromStdString(desk.made()) +
+                             R"(
+{"models":[{"path":"/models/original","title":"original"},{"path":"/models/int4","title":"int4"}],"pairs":[[0,1]],"salt":"s","seed":5,"sides":[)" +
+                             (straight ? "[0,1]" : "[1,0]") + R"(]}
+[["story-1","story","","Prompt of story-1",false,)" +
+                             (straight ? first : second) + ',' + (straight ? second : first) +
+                             ",false]]";
+    QCOMPARE(QByteArray::fromStdString(desk.commitment()),
+             QCryptographicHash::hash(lines, QCryptographicHash::Sha256).toHex());
   }
   void unsealingIsFinal() {
     Desk desk = made(set_of(), with_salt("s"));

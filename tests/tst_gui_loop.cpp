@@ -104,7 +104,7 @@ class TestGuiLoop : public QObject {
       QCOMPARE(side.tokens.first().id, side.tokens.first().top.first().id);
     }
     QCOMPARE(stage.transcripts().size(), 1);
-    QCOMPARE(Evidence::of(*workbench_)->collect().promptsCompared, 1);
+    QCOMPARE(Evidence::of(*workbench_)->collect().prompts_run, 1);
 
     // The same prompt and seed give the same text again.
     const Pieces before = stage.sides()[1].pieces();
@@ -135,7 +135,7 @@ class TestGuiLoop : public QObject {
     QVERIFY(row.kl > 0);
     QVERIFY(row.perplexity > 1);
     QCOMPARE(qint64(row.tokens), qint64(2 * (64 - 64 / 2 - 1)));
-    QVERIFY(Evidence::of(*workbench_)->collect().measured);
+    QVERIFY(Evidence::of(*workbench_)->collect().figures_of_result);
 
     stage.setText(QStringLiteral("/nowhere/text.txt"));
     stage.measure();
@@ -168,7 +168,7 @@ class TestGuiLoop : public QObject {
     for (const auto* label : stage.findChildren<QLabel*>())
       said = said || label->text().contains(QStringLiteral("recipe changed"));
     QVERIFY(said);
-    QCOMPARE(checklist(Evidence::of(*workbench_)->collect())[2].state, CheckItem::State::attention);
+    QCOMPARE(checklist(Evidence::of(*workbench_)->collect())[3].state, ChecklistItem::State::stale);
   }
 
   void cleanupTestCase() {

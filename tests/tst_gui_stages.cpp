@@ -4,7 +4,6 @@
 #include "app/gui/compare/generation_runner.h"
 #include "app/gui/compare/prompts_model.h"
 #include "app/gui/compare/token_view.h"
-#include "app/gui/evaluate/checklist.h"
 #include "app/gui/evaluate/figures_model.h"
 #include "app/gui/evaluate/verdict.h"
 #include "app/gui/export/exports_model.h"
@@ -236,34 +235,6 @@ class TestGuiStages : public QObject {
     QSignalSpy reset(&model, &QAbstractItemModel::modelReset);
     model.setRows(figureRows(sources, &measured));
     QCOMPARE(reset.size(), 0); // same contenders: selection stays
-  }
-
-  // --- checklist ------------------------------------------------------------------------------
-
-  void checklistFollowsEvidence() {
-    ChecklistEvidence e;
-    auto items = checklist(e);
-    QCOMPARE(items.size(), 6);
-    for (const CheckItem& item : items)
-      QCOMPARE(item.state, CheckItem::State::open);
-    e.opened = e.planned = e.planReviewed = e.quantized = true;
-    e.promptsCompared = 2;
-    e.promptsSame = 1;
-    e.measured = true;
-    e.exported = e.verified = 1;
-    for (const CheckItem& item : checklist(e))
-      QCOMPARE(item.state, CheckItem::State::done);
-    e.quantizeNotes = 3;
-    QCOMPARE(checklist(e)[2].state, CheckItem::State::attention);
-    e.quantizeNotes = 0;
-    e.stale = true;
-    QCOMPARE(checklist(e)[2].state, CheckItem::State::attention);
-    e.verifyFailed = 1;
-    QCOMPARE(checklist(e)[5].state, CheckItem::State::attention);
-    e.verified = e.verifyFailed = 0; // exported, but nobody looked
-    QCOMPARE(checklist(e)[5].state, CheckItem::State::open);
-    e.planned = false;
-    QCOMPARE(checklist(e)[1].state, CheckItem::State::open);
   }
 
   // --- exports --------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ struct DeskMaterial {
 /// Models and prompts in the order in which they come; a prompt that was run again with the same
 /// sampling has the newer answers.
 DeskMaterial desk_material(const std::vector<Transcript>& transcripts);
-/// The part of a prompt's id before its number ("writing-3": "writing"); empty when there is none.
+/// What a prompt's id says of its kind: the part before its number ("writing-3": "writing"), else
+/// its first word ("follow-three-lines": "follow"); empty when there is none.
 std::string prompt_category(std::string_view id);
 
 struct DeskOptions {

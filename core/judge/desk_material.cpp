@@ -27,14 +27,17 @@ void tell_apart(std::vector<DeskModel>& models) {
 } // namespace
 
 std::string prompt_category(std::string_view id) {
+  constexpr std::string_view separators = "-_/.:# ";
   std::size_t end = id.size();
   while (end > 0 && id[end - 1] >= '0' && id[end - 1] <= '9')
     --end;
-  if (end == id.size()) // no number: the id is a name, not a category
-    return {};
-  while (end > 0 && std::string_view("-_/.:# ").find(id[end - 1]) != std::string_view::npos)
-    --end;
-  return std::string(id.substr(0, end));
+  if (end < id.size()) { // numbered within its category
+    while (end > 0 && separators.find(id[end - 1]) != std::string_view::npos)
+      --end;
+    return std::string(id.substr(0, end));
+  }
+  const std::size_t first = id.find_first_of(separators);
+  return first == std::string_view::npos ? std::string() : std::string(id.substr(0, first));
 }
 
 DeskMaterial desk_material(const std::vector<Transcript>& transcripts) {

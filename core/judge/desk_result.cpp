@@ -129,7 +129,9 @@ DeskPairResult pair_result(const Desk& desk, const DeskSides& pair) {
     out.counts.identical += part.counts.identical;
     out.counts.open += part.counts.open;
   }
-  if (out.categories.size() < 2)
+  // A category of its own for every prompt says nothing.
+  const std::int64_t items = out.counts.judged() + out.counts.open;
+  if (out.categories.size() < 2 || 2 * std::int64_t(out.categories.size()) > items)
     out.categories.clear();
   const DeskCounts& counts = out.counts;
   out.preferred = share_of(counts.second, counts.decided());

@@ -6,7 +6,6 @@
 #include "app/gui/compare/prompt_bar.h"
 #include "app/gui/compare/prompts_card.h"
 #include "app/gui/compare/transcript_book.h"
-#include "app/gui/evaluate/evidence.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/card.h"
@@ -23,7 +22,7 @@ namespace bitlathe::gui {
 
 CompareStage::CompareStage(Workbench& workbench, QWidget* parent)
     : QWidget(parent), workbench_(workbench), runner_(new GenerationRunner(workbench, this)),
-      evidence_(Evidence::of(workbench)), book_(TranscriptBook::of(workbench)) {
+      book_(TranscriptBook::of(workbench)) {
   setAcceptDrops(true);
   pages_ = new QStackedWidget(this);
   empty_ = new EmptyState(tr("Two models, one prompt"),
@@ -404,10 +403,6 @@ void CompareStage::promptDone(const Transcript& transcript) {
                                [](const TranscriptSide& side) { return !side.ids.empty(); });
   if (!any)
     return;
-  const Outcome outcome = outcome_of(transcript);
-  const auto result = workbench_.quantized();
-  if (outcome.known && result && transcript.sides[1].path == result->path.string())
-    evidence_->promptCompared(QString::fromStdString(transcript.prompt), outcome.parts_at < 0);
   book_->add(transcript); // a change of the book refreshes the rows
 }
 

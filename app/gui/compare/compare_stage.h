@@ -16,7 +16,6 @@ namespace bitlathe::gui {
 
 class Banner;
 class EmptyState;
-class Evidence;
 class LowerPart;
 class PanesView;
 class PromptBar;
@@ -47,6 +46,7 @@ class CompareStage : public QWidget {
   void choosePrompt(int row); ///< shows its transcript if there is one
   /// Runs the first prompts of the set, as soon as one has been read; the first comes last.
   void rehearse(int prompts);
+  void openDesk(); ///< the blind desk in place of the texts
   PanesView& panes() { return *panes_; }
   PromptsCard& prompts() { return *prompts_; }
 
@@ -57,7 +57,6 @@ class CompareStage : public QWidget {
 
  private:
   void connectRunner();
-  void openDesk();
   void contendersChanged();
   void nextPrompt(int by);
   void offerSets();
@@ -86,7 +85,6 @@ class CompareStage : public QWidget {
 
   Workbench& workbench_;
   GenerationRunner* runner_;
-  Evidence* evidence_;
   TranscriptBook* book_;
   QList<Contender> contenders_; ///< the panes are of
   QList<PromptSetOffer> offers_;

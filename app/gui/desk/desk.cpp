@@ -25,6 +25,10 @@ DeskView::DeskView(Workbench& workbench, QWidget* parent)
   connect(vote_, &DeskVote::left, this, [this] { turnTo(Page::start); });
   connect(end_, &DeskEnd::back, this, [this] { turnTo(Page::vote); });
   connect(end_, &DeskEnd::left, this, [this] { turnTo(Page::start); });
+  connect(&workbench, &Workbench::stageStateChanged, this, [this](const QString& stage) {
+    if (stage == QLatin1String("transcripts") && page() == Page::start && isVisible())
+      start_->refresh();
+  });
   connect(book_, &DeskBook::reopened, this, [this] { turnTo(Page::start); });
   turnTo(Page::start);
 }

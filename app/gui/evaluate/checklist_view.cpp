@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/evaluate/checklist_view.h"
 
+#include "app/gui/compare/compare_stage.h"
+#include "app/gui/shell/main_window.h"
+#include "app/gui/stage.h"
 #include "app/gui/theme.h"
 
 #include <QGridLayout>
+#include <QKeyEvent>
+#include <QMouseEvent>
 #include <QPainter>
 #include <QPainterPath>
+#include <QTabWidget>
 
 namespace bitlathe::gui {
 namespace {
@@ -13,15 +19,24 @@ namespace {
 /// A round mark (tick, exclamation mark, empty ring) and two lines of text.
 class CheckCell : public QWidget {
  public:
-  using QWidget::QWidget;
-  void set(const CheckItem& item) {
-    item_ = item;
-    const QString state = item.state == CheckItem::State::done        ? tr("done")
-                          : item.state == CheckItem::State::attention ? tr("needs attention")
+  CheckCell(ChecklistView* list, QWidget* parent) : QWidget(parent), list_(list) {
+    setFocusPolicy(Qt::StrongFocus);
+    setCursor(Qt::PointingHandCursor);
+    setAttribute(Qt::WA_Hover);
+  }
+  void set(const ChecklistItem& item) {
+    id_ = QString::fromStdString(item.id);
+    title_ = QString::fromStdString(item.title);
+    detail_ = QString::fromStdString(item.detail);
+    state_ = item.state;
+    const QString state = state_ == ChecklistItem::State::done        ? tr("done")
+                          : state_ == ChecklistItem::State::stale     ? tr("out of date")
+                          : state_ == ChecklistItem::State::attention ? tr("needs attention")
                                                                       : tr("open");
-    setToolTip(QStringLiteral("%1: %2\n%3").arg(item.title, state, item.detail));
-    setAccessibleName(QStringLiteral("%1: %2").arg(item.title, state));
-    setAccessibleDescription(item.detail);
+    setToolTip(QStringLiteral("%1: %2\n%3\n%4")
+                   .arg(title_, state, detail_, tr("Click or Return goes to where it is done")));
+    setAccessibleName(QStringLiteral("%1: %2").arg(title_, state));
+    setAccessibleDescription(detail_);
     update();
   }
   QSize sizeHint() const override {
@@ -33,9 +48,15 @@ class CheckCell : public QWidget {
     const ThemeColors& c = theme();
     QPainter painter(this);
     painter.setRenderHint(QPainter::Antialiasing);
-    const QRectF ring(1.5, 5, 17, 17);
-    const bool done = item_.state == CheckItem::State::done;
-    const bool attention = item_.state == CheckItem::State::attention;
+    const QRectF ring(4.5, 5, 17, 17);
+    if (underMouse() || hasFocus()) {
+      painter.setPen(hasFocus() ? QPen(c.accent) : QPen(Qt::NoPen));
+      painter.setBrush(c.hover);
+      painter.drawRoundedRect(QRectF(rect()).adjusted(-0.5, 0.5, -0.5, -0.5), 5, 5);
+    }
+    const bool done = state_ == ChecklistItem::State::done;
+    const bool attention =
+        state_ == ChecklistItem::State::attention || state_ == ChecklistItem::State::stale;
     painter.setPen(QPen(done ? c.ok : attention ? c.outlier : c.border, 1.6));
     painter.setBrush(done        ? QBrush(c.ok)
                      : attention ? QBrush(mixed(c.raised, c.outlier, 0.25))
@@ -55,22 +76,35 @@ class CheckCell : public QWidget {
       painter.setFont(bold);
       painter.drawText(ring, Qt::AlignCenter, QStringLiteral("!"));
     }
-    const double x = 27;
+    const double x = 30;
     painter.setFont(font());
-    painter.setPen(item_.state == CheckItem::State::open ? c.muted : c.text);
+    painter.setPen(state_ == ChecklistItem::State::open ? c.muted : c.text);
     const QFontMetrics metrics(font());
     painter.drawText(QRectF(x, 2, width() - x, metrics.height() + 2), Qt::AlignVCenter,
-                     metrics.elidedText(item_.title, Qt::ElideRight, int(width() - x)));
+                     metrics.elidedText(title_, Qt::ElideRight, int(width() - x)));
     painter.setFont(smallFont());
     painter.setPen(attention ? c.warning : c.muted);
     const QFontMetrics caption(painter.font());
     painter.drawText(QRectF(x, metrics.height() + 4, width() - x, caption.height() + 2),
                      Qt::AlignVCenter,
-                     caption.elidedText(item_.detail, Qt::ElideRight, int(width() - x)));
+                     caption.elidedText(detail_, Qt::ElideRight, int(width() - x)));
+  }
+  void mouseReleaseEvent(QMouseEvent* event) override {
+    if (event->button() == Qt::LeftButton && rect().contains(event->pos()))
+      list_->go(id_);
+  }
+  void keyPressEvent(QKeyEvent* event) override {
+    if (event->key() == Qt::Key_Return || event->key() == Qt::Key_Enter ||
+        event->key() == Qt::Key_Space)
+      list_->go(id_);
+    else
+      QWidget::keyPressEvent(event);
   }
 
  private:
-  CheckItem item_;
+  ChecklistView* list_;
+  QString id_, title_, detail_;
+  ChecklistItem::State state_ = ChecklistItem::State::open;
 };
 
 } // namespace
@@ -81,23 +115,48 @@ ChecklistView::ChecklistView(QWidget* parent) : QWidget(parent), grid_(new QGrid
   grid_->setVerticalSpacing(space::xs);
 }
 
-void ChecklistView::set(const QList<CheckItem>& items) {
+void ChecklistView::set(const std::vector<ChecklistItem>& items) {
   items_ = items;
   constexpr int across = 3;
-  while (cells_.size() < items.size()) {
-    auto* cell = new CheckCell(this);
+  while (cells_.size() < qsizetype(items.size())) {
+    auto* cell = new CheckCell(this, this);
     grid_->addWidget(cell, int(cells_.size()) / across, int(cells_.size()) % across);
     cells_.push_back(cell);
   }
-  for (qsizetype i = 0; i < items.size(); ++i)
-    static_cast<CheckCell*>(cells_[i])->set(items[i]);
+  for (std::size_t i = 0; i < items.size(); ++i)
+    static_cast<CheckCell*>(cells_[qsizetype(i)])->set(items[i]);
 }
 
 int ChecklistView::doneCount() const {
   int done = 0;
-  for (const CheckItem& item : items_)
-    done += item.state == CheckItem::State::done;
+  for (const ChecklistItem& item : items_)
+    done += item.state == ChecklistItem::State::done;
   return done;
+}
+
+void ChecklistView::go(const QString& id) {
+  Q_EMIT chosen(id);
+  auto* main = qobject_cast<MainWindow*>(window());
+  if (!main)
+    return;
+  for (const ChecklistItem& item : items_) {
+    if (id != QString::fromStdString(item.id))
+      continue;
+    int index = 0;
+    for (const Stage* stage : all_stages()) {
+      if (item.stage == stage->id) {
+        main->setStage(index);
+        QWidget* shown = main->stageWidget(index);
+        if (auto* compare = qobject_cast<CompareStage*>(shown); compare && item.id == "judged")
+          compare->openDesk();
+        if (auto* tabs = shown->findChild<QTabWidget*>())
+          for (int tab = 0; tab < tabs->count(); ++tab)
+            if (item.id == "speed" && tabs->tabText(tab).contains(tr("Speed")))
+              tabs->setCurrentIndex(tab);
+      }
+      ++index;
+    }
+  }
 }
 
 } // namespace bitlathe::gui

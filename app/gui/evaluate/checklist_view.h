@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The checklist as a grid of ticks; what is open tells how to do it.
+// The checklist as a grid of ticks; a click on one goes to where it is done.
 #pragma once
 
-#include "app/gui/evaluate/checklist.h"
+#include "core/judge/checklist.h"
 
+#include <QList>
 #include <QWidget>
 
 class QGridLayout;
@@ -14,12 +15,17 @@ class ChecklistView : public QWidget {
   Q_OBJECT
  public:
   explicit ChecklistView(QWidget* parent = nullptr);
-  void set(const QList<CheckItem>& items);
+  void set(const std::vector<ChecklistItem>& items);
   int doneCount() const;
   int count() const { return int(items_.size()); }
+  /// Shows the place of an item in the window that this stands in.
+  void go(const QString& id);
+
+ Q_SIGNALS:
+  void chosen(const QString& id);
 
  private:
-  QList<CheckItem> items_;
+  std::vector<ChecklistItem> items_;
   QGridLayout* grid_;
   QList<QWidget*> cells_;
 };

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/evaluate/evidence.h"
 
-#include "app/gui/evaluate/verdict.h"
+#include "app/gui/compare/transcript_book.h"
+#include "app/gui/desk/desk_book.h"
+
+#include <algorithm>
 
 namespace bitlathe::gui {
 namespace {
@@ -18,56 +21,70 @@ Evidence* Evidence::of(Workbench& workbench) {
 
 Evidence::Evidence(Workbench& workbench) : QObject(&workbench), workbench_(workbench) {
   connect(&workbench_, &Workbench::opened, this, [this] {
-    verifications_.clear();
-    problems_.clear();
-    prompts_.clear();
-    planReviewed_ = false;
-    folder_ = workbench_.resultFolder();
     restore();
     Q_EMIT changed();
   });
   connect(&workbench_, &Workbench::resultsChanged, this, &Evidence::forgetResult);
-  for (const auto signal : {&Workbench::planChanged, &Workbench::compareChanged})
+  for (const auto signal : {&Workbench::planChanged, &Workbench::compareChanged,
+                            &Workbench::variantsChanged, &Workbench::statisticsChanged})
     connect(&workbench_, signal, this, &Evidence::changed);
-  connect(&workbench_, &Workbench::exportFinished, this, &Evidence::changed);
-  folder_ = workbench_.resultFolder();
+  connect(&workbench_, &Workbench::stageStateChanged, this, [this](const QString& stage) {
+    if (stage != stage_key)
+      Q_EMIT changed();
+  });
+  connect(&workbench_, &Workbench::exportFinished, this, &Evidence::exported);
   restore();
 }
 
 void Evidence::forgetResult() {
-  if (workbench_.resultFolder() != folder_) {
-    folder_ = workbench_.resultFolder();
-    prompts_.clear();
+  const std::string result = workbench_.resultFolder().toStdString();
+  if (record_.result != result) {
+    record_.result = result;
+    record_.exports.clear();
     verifications_.clear();
     problems_.clear();
   }
   Q_EMIT changed();
 }
 
-void Evidence::promptCompared(const QString& prompt, bool sameTokens) {
-  prompts_[prompt] = sameTokens;
+void Evidence::exported() {
+  for (const ExportOutcome& outcome : workbench_.exports()) {
+    const std::string path = outcome.path.string();
+    if (std::none_of(record_.exports.begin(), record_.exports.end(),
+                     [&](const EvidenceRecord::Export& each) { return each.path == path; }))
+      record_.exports.push_back({path});
+  }
   keep();
-  Q_EMIT changed();
+}
+
+void Evidence::note(const QString& path, bool checked, bool ok) {
+  const std::string name = path.toStdString();
+  auto at = std::find_if(record_.exports.begin(), record_.exports.end(),
+                         [&](const EvidenceRecord::Export& each) { return each.path == name; });
+  if (at == record_.exports.end())
+    at = record_.exports.insert(at, EvidenceRecord::Export{name});
+  at->verified = checked;
+  at->ok = ok;
+  keep();
 }
 
 void Evidence::verified(const QString& path, const VerifyReport& report) {
   problems_.remove(path);
   verifications_[path] = report;
-  Q_EMIT changed();
+  note(path, true, report.ok);
 }
 
 void Evidence::verificationFailed(const QString& path, const QString& why) {
   verifications_.remove(path);
   problems_[path] = why;
-  Q_EMIT changed();
+  note(path, true, false);
 }
 
 void Evidence::planLookedAt() {
-  if (planReviewed_ || !workbench_.plan())
+  if (record_.plan_reviewed || !workbench_.plan())
     return;
-  planReviewed_ = true;
+  record_.plan_reviewed = true;
   keep();
-  Q_EMIT changed();
 }
 
 const VerifyReport* Evidence::verification(const QString& path) const {
@@ -77,60 +94,52 @@ const VerifyReport* Evidence::verification(const QString& path) const {
 
 QString Evidence::verificationProblem(const QString& path) const { return problems_.value(path); }
 
-ChecklistEvidence Evidence::collect() const {
-  ChecklistEvidence out;
+ChecklistFacts Evidence::collect() const {
+  ChecklistSources sources;
   if (const auto& model = workbench_.checkpoint()) {
-    out.opened = true;
-    out.model = QString::fromStdString(model->name);
+    sources.model = model->name;
+    sources.checkpoint = model->path.string();
   }
-  out.planned = workbench_.plan() != nullptr;
-  out.planReviewed = planReviewed_ || workbench_.undoStack().index() > 0;
-  out.planNotes = out.planned ? int(workbench_.plan()->notes.size()) : 0;
+  sources.plan = workbench_.plan();
+  sources.recipe = &workbench_.recipe();
+  sources.statistics = workbench_.statistics() != nullptr;
+  if (workbench_.recipe().calibration_files.empty() && workbench_.checkpoint())
+    if (const auto files = workbench_.calibrationFiles(); !files.empty())
+      sources.default_calibration = fs::path(files.front().path).filename().string();
   if (const QuantizeSummary* summary = workbench_.summary()) {
-    out.quantized = true;
-    out.quantizeNotes = int(summary->notes.size());
-    out.stale = workbench_.resultStale();
+    sources.result = workbench_.resultFolder().toStdString();
+    const int current = workbench_.currentVariant();
+    sources.result_recipe =
+        current >= 0 ? &workbench_.variants()[std::size_t(current)].recipe : &workbench_.recipe();
+    sources.quantize_notes = std::int64_t(summary->notes.size());
   }
-  out.promptsCompared = int(prompts_.size());
-  for (const bool same : prompts_)
-    out.promptsSame += same;
-  if (const CompareReport* report = workbench_.compareReport();
-      report && !workbench_.comparing() && !report->models.empty() && out.quantized) {
-    out.measured = true;
-    out.verdict = judge(report->models.front(), *report).text;
-  }
-  out.exported = int(workbench_.exports().size());
-  for (const VerifyReport& report : verifications_)
-    ++(report.ok ? out.verified : out.verifyFailed);
-  out.verifyFailed += int(problems_.size());
-  return out;
+  if (!workbench_.comparing()) // running figures are no evidence yet
+    sources.compare = workbench_.compareReport();
+  sources.variants = &workbench_.variants();
+  sources.speed = workbench_.stageState(QStringLiteral("speed"));
+  sources.transcripts = &TranscriptBook::of(workbench_)->transcripts();
+  sources.desks = &DeskBook::of(workbench_)->desks();
+  sources.evidence = record_;
+  sources.evidence.plan_reviewed = record_.plan_reviewed || workbench_.undoStack().index() > 0;
+  ChecklistFacts facts = checklist_facts(sources);
+  facts.stale = facts.quantized && workbench_.resultStale();
+  return facts;
 }
 
-Json Evidence::state() const {
-  Json prompts = Json::object();
-  for (auto it = prompts_.begin(); it != prompts_.end(); ++it)
-    prompts[it.key().toStdString()] = it.value();
-  return {{"plan_reviewed", planReviewed_},
-          {"result", folder_.toStdString()},
-          {"prompts", std::move(prompts)}};
+void Evidence::keep() {
+  workbench_.setStageState(stage_key, Json(evidence_to_json(record_)));
+  Q_EMIT changed();
 }
-
-void Evidence::keep() { workbench_.setStageState(stage_key, state()); }
 
 void Evidence::restore() {
-  const Json kept = workbench_.stageState(stage_key);
-  if (!kept.is_object())
-    return;
-  if (const auto it = kept.find("plan_reviewed"); it != kept.end() && it->is_boolean())
-    planReviewed_ = it->get<bool>();
-  const auto result = kept.find("result");
-  if (result == kept.end() || !result->is_string() ||
-      result->get<std::string>() != folder_.toStdString())
-    return;
-  if (const auto it = kept.find("prompts"); it != kept.end() && it->is_object())
-    for (const auto& [prompt, same] : it->items())
-      if (same.is_boolean())
-        prompts_[QString::fromStdString(prompt)] = same.get<bool>();
+  verifications_.clear();
+  problems_.clear();
+  record_ = evidence_from_json(workbench_.stageState(stage_key));
+  if (const std::string result = workbench_.resultFolder().toStdString();
+      record_.result != result) {
+    record_.result = result;
+    record_.exports.clear();
+  }
 }
 
 } // namespace bitlathe::gui

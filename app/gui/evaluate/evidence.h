@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the stages found out that the workbench does not hold: prompts compared, verifications, the
-// plan looked at. One object per workbench; the checklist is made from it.
+// What the stages found out that the workbench does not hold: verifications, the plan looked at.
+// One object per workbench; with what the session holds, the checklist is made from it.
 #pragma once
 
-#include "app/gui/evaluate/checklist.h"
 #include "app/gui/workbench.h"
+#include "core/judge/checklist.h"
 
 #include <QHash>
 #include <QObject>
@@ -17,8 +17,6 @@ class Evidence : public QObject {
   /// The one of this workbench; made on first use.
   static Evidence* of(Workbench& workbench);
 
-  /// A prompt was run on the original and the current result.
-  void promptCompared(const QString& prompt, bool sameTokens);
   /// A verification of an export ended.
   void verified(const QString& path, const VerifyReport& report);
   /// It could not be run at all.
@@ -27,7 +25,7 @@ class Evidence : public QObject {
 
   const VerifyReport* verification(const QString& path) const;
   QString verificationProblem(const QString& path) const;
-  ChecklistEvidence collect() const;
+  ChecklistFacts collect() const;
 
  Q_SIGNALS:
   void changed();
@@ -35,16 +33,15 @@ class Evidence : public QObject {
  private:
   explicit Evidence(Workbench& workbench);
   void forgetResult();
-  Json state() const;
+  void exported();
+  void note(const QString& path, bool checked, bool ok);
   void keep();
   void restore();
 
   Workbench& workbench_;
-  QString folder_; ///< result the prompts belong to
-  QHash<QString, bool> prompts_;
+  EvidenceRecord record_;
   QHash<QString, VerifyReport> verifications_;
   QHash<QString, QString> problems_;
-  bool planReviewed_ = false;
 };
 
 } // namespace bitlathe::gui

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/plan/plan_stage.h"
 
+#include "app/gui/advisor/advisor.h"
 #include "app/gui/calibration/calibration_card.h"
 #include "app/gui/format.h"
 #include "app/gui/plan/budget_bar.h"
@@ -173,6 +174,12 @@ QWidget* PlanStage::buildDefaults() {
     flow->addWidget(button);
   }
   card->addBody(presets, 0);
+  auto* advice = new QPushButton(tr("Advisor\u2026"), card);
+  advice->setToolTip(tr("Asks what matters most and proposes a recipe with its reasons "
+                        "(Ctrl+Shift+A)"));
+  advice->setShortcut(QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_A));
+  connect(advice, &QPushButton::clicked, this, [this] { Advisor::open(workbench_, this); });
+  card->addTool(advice);
   auto* body = new QWidget(card);
   scheme_ = makeSchemeBox(body);
   method_ = makeMethodBox(body);
