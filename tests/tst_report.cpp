@@ -5,6 +5,7 @@
 #include "core/eval/verdict.h"
 #include "core/io/files.h"
 #include "core/job/result_store.h"
+#include "core/judge/desk.h"
 #include "core/judge/transcripts.h"
 #include "core/report/charts.h"
 #include "core/report/comparison.h"
@@ -95,6 +96,24 @@ class TestReport : public QObject {
     transcript.sides[0].text = "<script>alert(1)</script>";
     transcript.sides[1].problem = "it gave NaN";
     out.stages["transcripts"] = transcripts_to_json({transcript});
+    DeskMaterial material;
+    material.models = {{"original", demo.string()}, {"a <variant> & more", "/elsewhere"}};
+    for (int i = 0; i < 24; ++i)
+      material.prompts.push_back(
+          {"story-" + std::to_string(i),
+           "story",
+           "",
+           "Once",
+           false,
+           {{true, "kept " + std::to_string(i), ""}, {true, "lost " + std::to_string(i), ""}}});
+    DeskOptions options;
+    options.models = {0, 1};
+    auto sealed = Desk::make(material, options);
+    auto desk = Desk::make(material, options);
+    while (const auto item = desk->next())
+      desk->cast(*item, desk->items()[*item].a[0] == 'k' ? Vote::a : Vote::b);
+    desk->unseal();
+    out.stages["desk"] = desks_to_json({*desk, *sealed});
     out.stages["evaluate"] = {{"text", (demo / "evaluation.txt").string()}, {"context", 64}};
     return out;
   }
@@ -138,10 +157,10 @@ class TestReport : public QObject {
           QVERIFY2(svg.load(QByteArray::fromStdString(figure->svg)), figure->caption.c_str());
         }
     }
-    for (const char* id :
-         {"model", "plan", "layers", "quality", "variants", "transcripts", "environment"})
+    for (const char* id : {"model", "plan", "layers", "quality", "variants", "transcripts", "desk",
+                           "checklist", "environment"})
       QVERIFY2(ids.contains(QLatin1String(id)), id);
-    QCOMPARE(charts, 1 + 4 + 1 + 1); // SQNR, worst layers, windows, quality against size
+    QCOMPARE(charts, 1 + 4 + 1 + 1 + 1); // SQNR, worst layers, windows, quality by size, desk
 
     const std::string html = document_html(*document);
     QString problem;
@@ -150,7 +169,9 @@ class TestReport : public QObject {
     for (const char* part :
          {"int4-g64-asym", "5.0 % higher perplexity", "0.0321 \u00b1 0.002", "87.5 %",
           "a <variant> & more", "it gave NaN", "<script>alert(1)</script>", "lm_head", "excluded",
-          "model.layers.0.mlp.down_proj", "bitlathe-cli quantize", "\"default\"", "noise floor"})
+          "model.layers.0.mlp.down_proj", "bitlathe-cli quantize", "\"default\"", "noise floor",
+          "original is preferred to a <variant> & more: 24 of 24", "0 of 24 items judged",
+          "Baseline measured"})
       QVERIFY2(text.contains(QString::fromUtf8(part), Qt::CaseInsensitive), part);
     // Nothing from elsewhere, and nothing that runs.
     for (const char* part : {"<script", "src=", "@import", "url("})

@@ -164,7 +164,6 @@ class Workbench : public QObject {
   void secondChanged();
   void compareChanged();                                          ///< running figures too
   void exportFinished(const QString& path, const QString& error); ///< error empty on success
-  void stageStateChanged(const QString& stage);
   void modifiedChanged();
   void promptOffered(const QString& prompt);
   void message(int level, const QString& text); ///< LogLevel; for the status line and the log

@@ -100,7 +100,6 @@ void Workbench::setStageState(const QString& stage, const Json& state) {
     return;
   kept = state;
   impl_->touch();
-  Q_EMIT stageStateChanged(stage);
 }
 
 Session Workbench::session() const {

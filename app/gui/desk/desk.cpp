@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/desk/desk.h"
 
+#include "app/gui/compare/transcript_book.h"
 #include "app/gui/desk/desk_end.h"
 #include "app/gui/desk/desk_start.h"
 #include "app/gui/desk/desk_vote.h"
@@ -25,8 +26,8 @@ DeskView::DeskView(Workbench& workbench, QWidget* parent)
   connect(vote_, &DeskVote::left, this, [this] { turnTo(Page::start); });
   connect(end_, &DeskEnd::back, this, [this] { turnTo(Page::vote); });
   connect(end_, &DeskEnd::left, this, [this] { turnTo(Page::start); });
-  connect(&workbench, &Workbench::stageStateChanged, this, [this](const QString& stage) {
-    if (stage == QLatin1String("transcripts") && page() == Page::start && isVisible())
+  connect(TranscriptBook::of(workbench), &TranscriptBook::changed, this, [this] {
+    if (page() == Page::start && isVisible())
       start_->refresh();
   });
   connect(book_, &DeskBook::reopened, this, [this] { turnTo(Page::start); });

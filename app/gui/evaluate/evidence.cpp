@@ -28,10 +28,12 @@ Evidence::Evidence(Workbench& workbench) : QObject(&workbench), workbench_(workb
   for (const auto signal : {&Workbench::planChanged, &Workbench::compareChanged,
                             &Workbench::variantsChanged, &Workbench::statisticsChanged})
     connect(&workbench_, signal, this, &Evidence::changed);
-  connect(&workbench_, &Workbench::stageStateChanged, this, [this](const QString& stage) {
-    if (stage != stage_key)
-      Q_EMIT changed();
-  });
+  connect(TranscriptBook::of(workbench_), &TranscriptBook::changed, this, &Evidence::changed);
+  connect(DeskBook::of(workbench_), &DeskBook::changed, this, &Evidence::changed);
+  // Jobs leave figures in the session: speed, for instance. Queued, so that it is there by then.
+  connect(
+      &workbench_.engine(), &EngineThread::jobChanged, this, [this] { Q_EMIT changed(); },
+      Qt::QueuedConnection);
   connect(&workbench_, &Workbench::exportFinished, this, &Evidence::exported);
   restore();
 }

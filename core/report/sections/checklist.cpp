@@ -19,7 +19,8 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
   sources.plan = input.plan ? &*input.plan : nullptr;
   sources.recipe = &session.recipe;
   sources.statistics = !session.statistics.empty();
-  sources.result = session.result;
+  if (!session.result.empty())
+    sources.result = session_path(input.file, session.result).string();
   if (input.kept) {
     sources.result_recipe = &input.kept->recipe;
     sources.quantize_notes = std::int64_t(input.kept->summary.notes.size());
