@@ -431,11 +431,12 @@ class TestEngine : public QObject {
     for (Module& m : checkpoint->modules)
       if (m.linear)
         m.activations = "int8-token-dynamic";
-    const auto stored = run(*engine_of(checkpoint, {"", options.kv, {}, false}), ids);
+    const auto stored = run(*engine_of(checkpoint, {"", options.kv, {}, false, {}}), ids);
     QVERIFY(stored.ok() && *stored == *coded);
-    const auto off = run(*engine_of(checkpoint, {"none", options.kv, {}, false}), ids);
+    const auto off = run(*engine_of(checkpoint, {"none", options.kv, {}, false, {}}), ids);
     QVERIFY(off.ok() && *off == *plain);
-    const auto bad = Engine::create(checkpoint, *compute_, {"int5-token-dynamic", {}, {}, false});
+    const auto bad =
+        Engine::create(checkpoint, *compute_, {"int5-token-dynamic", {}, {}, false, {}});
     QCOMPARE(bad.error().code, std::string("bad-argument"));
     QVERIFY(bad.error().message.find("int8-token-dynamic") != std::string::npos);
   }

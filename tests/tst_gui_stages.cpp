@@ -5,7 +5,6 @@
 #include "app/gui/compare/prompts_model.h"
 #include "app/gui/compare/token_view.h"
 #include "app/gui/evaluate/figures_model.h"
-#include "app/gui/evaluate/verdict.h"
 #include "app/gui/export/exports_model.h"
 #include "app/gui/export/findings_html.h"
 #include "app/gui/export/formats_model.h"
@@ -13,6 +12,7 @@
 #include "app/gui/quantize/results_model.h"
 #include "app/gui/widgets/delegates.h"
 #include "app/gui/widgets/save_menu.h"
+#include "core/eval/verdict.h"
 
 #include <functional>
 #include <QAbstractItemModelTester>
@@ -192,12 +192,12 @@ class TestGuiStages : public QObject {
     CompareReport within = report(1.001, 0.002, 2e-5, 1e-6, 3e-5);
     QCOMPARE(judge(within.models[0], within).standing, Standing::same);
     CompareReport close = report(1.001, 0.002, 2e-3, 1e-4, 3e-5);
-    QVERIFY(pplWithinError(close.models[0], close));
-    QVERIFY(!klWithinNoise(close.models[0], close));
+    QVERIFY(ppl_within_error(close.models[0], close));
+    QVERIFY(!kl_within_noise(close.models[0], close));
     QCOMPARE(judge(close.models[0], close).standing, Standing::close);
     CompareReport worse = report(1.07, 0.004, 0.05, 1e-3, 3e-5);
     QCOMPARE(judge(worse.models[0], worse).standing, Standing::worse);
-    QCOMPARE(judge(worse.models[0], worse).text, QStringLiteral("7.0 % higher perplexity"));
+    QCOMPARE(judge(worse.models[0], worse).text, std::string("7.0 % higher perplexity"));
     CompareReport better = report(0.98, 0.004, 0.05, 1e-3, 3e-5);
     QCOMPARE(judge(better.models[0], better).standing, Standing::better);
     CompareReport broken = report(1e6, 10, 9, 1e-3, 3e-5);
@@ -206,8 +206,8 @@ class TestGuiStages : public QObject {
     QCOMPARE(judge(broken.models[0], broken).standing, Standing::broken);
     // Without a paired error the two separate ones bound it.
     CompareReport old = report(1.02, 0, 0.01, 1e-3, 3e-5);
-    QCOMPARE(ratioError(old.models[0], old), 1.02 * std::hypot(0.2 / 10.2, 0.02));
-    QVERIFY(pplWithinError(old.models[0], old));
+    QCOMPARE(ratio_error(old.models[0], old), 1.02 * std::hypot(0.2 / 10.2, 0.02));
+    QVERIFY(ppl_within_error(old.models[0], old));
     QCOMPARE(judge(CompareResult(), old).standing, Standing::unknown);
   }
 

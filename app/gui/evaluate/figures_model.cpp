@@ -46,7 +46,7 @@ QList<FigureRow> figureRows(const QList<FigureSource>& contenders, const Compare
         row.perplexity = m.perplexity;
         row.perplexityError = m.perplexity_stderr;
         row.ratio = m.ppl_ratio;
-        row.ratioError = ratioError(m, *report);
+        row.ratioError = ratio_error(m, *report);
         row.kl = m.kld_mean;
         row.klError = m.kld_stderr;
         row.klP99 = m.kld_p99;
@@ -100,7 +100,9 @@ QString FiguresModel::text(int at, int column) const {
   case verdict:
     if (!row.problem.isEmpty())
       return row.problem;
-    return at == 0 ? tr("the reference") : row.measured ? row.verdict.text : tr("not measured yet");
+    return at == 0        ? tr("the reference")
+           : row.measured ? QString::fromStdString(row.verdict.text)
+                          : tr("not measured yet");
   default:
     break;
   }
@@ -169,8 +171,8 @@ QVariant FiguresModel::data(const QModelIndex& at, int role) const {
   case Qt::ToolTipRole:
     if (at.column() == model)
       return row.path;
-    if (at.column() == verdict && !row.verdict.why.isEmpty())
-      return row.verdict.why;
+    if (at.column() == verdict && !row.verdict.why.empty())
+      return QString::fromStdString(row.verdict.why);
     return headerData(at.column(), Qt::Horizontal, Qt::ToolTipRole);
   case Qt::AccessibleTextRole:
     return QStringLiteral("%1, %2: %3")

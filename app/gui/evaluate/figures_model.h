@@ -2,7 +2,7 @@
 // The table of the Evaluate stage: one row per contender, the original first.
 #pragma once
 
-#include "app/gui/evaluate/verdict.h"
+#include "core/eval/verdict.h"
 
 #include <optional>
 #include <QAbstractTableModel>

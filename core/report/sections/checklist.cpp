@@ -41,7 +41,7 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
                                                                      : "!",
                           item.title, std::string(state_name(item.state)), item.detail});
   }
-  out.push_back(std::move(table));
+  add(out, std::move(table));
   return {};
 }
 

@@ -25,10 +25,10 @@ void add_counts(DocumentTable& table, std::string name, const DeskCounts& counts
 
 void add_desk(const Desk& desk, std::vector<Block>& out) {
   if (!desk.unsealed()) {
-    out.push_back(Paragraph{"A desk made " + desk.made() + ": " + std::to_string(desk.answered()) +
-                                " of " + std::to_string(desk.asked()) +
-                                " items judged; the identities are still sealed.",
-                            Paragraph::Kind::muted});
+    add(out, Paragraph{"A desk made " + desk.made() + ": " + std::to_string(desk.answered()) +
+                           " of " + std::to_string(desk.asked()) +
+                           " items judged; the identities are still sealed.",
+                       Paragraph::Kind::muted});
     return;
   }
   const DeskResult result = desk_result(desk);
@@ -53,8 +53,8 @@ void add_desk(const Desk& desk, std::vector<Block>& out) {
                       "Votes. The sign test is exact, two-sided and leaves ties out."};
   for (const DeskPairResult& pair : result.pairs) {
     const std::string name = models[pair.models.a].title + " : " + models[pair.models.b].title;
-    out.push_back(Paragraph{pair.verdict});
-    out.push_back(Paragraph{pair.power, Paragraph::Kind::muted});
+    add(out, Paragraph{pair.verdict});
+    add(out, Paragraph{pair.power, Paragraph::Kind::muted});
     if (pair.preferred.of > 0) {
       BarChart::Bar bar;
       bar.name = name;
@@ -72,8 +72,8 @@ void add_desk(const Desk& desk, std::vector<Block>& out) {
                  part.preferred, sign_test_p(part.counts.first, part.counts.second));
   }
   if (!chart.bars.empty())
-    out.push_back(bar_figure(chart));
-  out.push_back(std::move(table));
+    add(out, bar_figure(chart));
+  add(out, std::move(table));
   DocumentTable items{{{"prompt"}, {"A"}, {"B"}, {"vote"}, {"note"}}, {}, "Items"};
   for (std::size_t i = 0; i < desk.items().size(); ++i) {
     const DeskItem& item = desk.items()[i];
@@ -86,13 +86,13 @@ void add_desk(const Desk& desk, std::vector<Block>& out) {
                                          : std::string(vote),
                           desk.note(i)});
   }
-  out.push_back(std::move(items));
+  add(out, std::move(items));
   for (const std::string& note : result.notes)
-    out.push_back(Paragraph{note, note == desk.tampering() ? Paragraph::Kind::warning
-                                                           : Paragraph::Kind::note});
-  out.push_back(Paragraph{"Made " + desk.made() + ", unsealed " + desk.unsealed_at() +
-                              ". Commitment (SHA-256): " + desk.commitment(),
-                          Paragraph::Kind::muted});
+    add(out, Paragraph{note, note == desk.tampering() ? Paragraph::Kind::warning
+                                                      : Paragraph::Kind::note});
+  add(out, Paragraph{"Made " + desk.made() + ", unsealed " + desk.unsealed_at() +
+                         ". Commitment (SHA-256): " + desk.commitment(),
+                     Paragraph::Kind::muted});
 }
 
 Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& out) {
@@ -100,7 +100,7 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
   for (const Desk& desk : desks_from_json(input.session.stage("desk"), &notes))
     add_desk(desk, out);
   for (std::string& note : notes)
-    out.push_back(Paragraph{std::move(note), Paragraph::Kind::warning});
+    add(out, Paragraph{std::move(note), Paragraph::Kind::warning});
   return {};
 }
 
