@@ -3,6 +3,7 @@
 // way an export fails, and what the comparison notices. `run_export` compares tensor by tensor
 // itself, so success already means equality.
 #include "core/export/compare.h"
+#include "core/export/memo.h"
 #include "tests/export_support.h"
 
 #include <csignal>
@@ -21,6 +22,7 @@ class TestExport : public QObject {
   void refusals();
   void shards();
   void failures_leave_nothing();
+  void one_run_shares_its_work();
   void comparison_notices();
   void verify();
 };
@@ -166,6 +168,52 @@ void TestExport::shards() {
   QVERIFY2(result.ok(), result.ok() ? "" : result.error().text().c_str());
   QVERIFY(fs::exists(path_of(dir) / "out" / "model.safetensors.index.json"));
   QVERIFY(!fs::exists(path_of(dir) / "out" / "model.safetensors"));
+}
+
+/// The source is hashed once, and what it computes is computed once: what the memo says is what a
+/// second export takes.
+void TestExport::one_run_shares_its_work() {
+  QTemporaryDir dir;
+  make_small_model(path_of(dir) / "model");
+  const auto model = quantized(path_of(dir) / "model", "int4-g32-asym");
+  const auto memo = std::make_shared<ExportMemo>();
+  const auto to = [&](const char* name) {
+    ExportOptions options{path_of(dir) / name, "small"};
+    options.accept_warnings = true;
+    options.memo = memo;
+    Feedback feedback;
+    return run_export(*model, *find_exporter("compressed-tensors"), options, feedback);
+  };
+  const auto told = [](const ExportOutcome& outcome) {
+    const Json manifest = *read_json_file(outcome.manifest);
+    for (const Json& file : manifest["source"]["files"])
+      if (file["name"] == "model.safetensors")
+        return file["sha256"].get<std::string>();
+    return std::string();
+  };
+  const auto first = to("first");
+  QVERIFY2(first.ok(), first.ok() ? "" : first.error().text().c_str());
+  QVERIFY(!memo->ids.empty());
+  QCOMPARE(memo->logits.size(), memo->ids.size() * std::size_t(model->spec->vocab));
+  const auto weights = path_of(dir) / "model" / "model.safetensors";
+  QVERIFY(memo->hashes.count(weights) == 1);
+  QCOMPARE(told(*first), memo->hashes[weights].sha256);
+
+  memo->hashes[weights].sha256 = "taken from the memo";
+  const auto second = to("second");
+  QVERIFY2(second.ok(), second.ok() ? "" : second.error().text().c_str());
+  QCOMPARE(told(*second), std::string("taken from the memo"));
+  for (float& logit : memo->logits)
+    logit += 1;
+  const auto third = to("third");
+  QVERIFY(!third.ok());
+  QVERIFY2(third.error().message.find("logits") != std::string::npos, third.error().text().c_str());
+  // A file that changed in between is hashed again.
+  fs::last_write_time(weights, fs::last_write_time(weights) - std::chrono::hours(1));
+  memo->ids.clear();
+  const auto fourth = to("fourth");
+  QVERIFY2(fourth.ok(), fourth.ok() ? "" : fourth.error().text().c_str());
+  QCOMPARE(told(*fourth), told(*first));
 }
 
 void TestExport::failures_leave_nothing() {

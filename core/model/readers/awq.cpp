@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hugging Face folders with AWQ weights ("GEMM" packing): words along the outputs, with the eight
 // codes of a word interleaved, are turned into rows when they are used.
+#include "core/io/mapped.h"
 #include "core/model/assemble.h"
 #include "core/model/readers/packed_columns.h"
 #include "core/schemes/deferred.h"
@@ -166,6 +167,7 @@ Result<void> read_module(const std::string& name, const Parts& parts, std::int64
             [name, type, codes = *codes, scales = *scales,
              zeros = *zeros](const DeferredParts::Spans& made) {
               turn_codes(codes, made.codes);
+              forget_mapped(codes.data);
               if (!made.zeros.empty())
                 turn_zeros(zeros, made.zeros);
               return turn_scales(name, scales, type, made.scales);

@@ -2,6 +2,7 @@
 // Hugging Face folders with bitsandbytes weights: 4 bits (nf4, fp4, with plain or coded statistics)
 // and LLM.int8(). Codes are brought into the project's form when they are used: bitsandbytes has
 // the first value in the high nibble and lets values of two rows share a byte.
+#include "core/io/mapped.h"
 #include "core/model/assemble.h"
 #include "core/model/readers/quantized_folder.h"
 #include "core/model/readers/recorded.h"
@@ -295,6 +296,7 @@ Result<void> read_four(const std::string& name, const Parts& parts, Reading& rea
             [tensor, rows = out.rows, cols = out.cols,
              other = std::move(other)](const DeferredParts::Spans& made) -> Result<void> {
               unpack_rows(tensor.data, rows, cols, made.codes);
+              forget_mapped(tensor.data);
               if (other)
                 other->write(made.scales);
               return {};
@@ -385,6 +387,7 @@ Result<void> read_eight(const std::string& name, const Parts& parts, Reading& re
                                  [](std::byte b) { return b ^ std::byte(0x80); });
                 }
               });
+              forget_mapped(tensor.data);
               return {};
             }));
   module.shape = tensor.shape;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hugging Face folders with GPTQ weights, of either version, also with an order of columns: codes
 // stored as [in, out] are turned into rows when they are used.
+#include "core/io/mapped.h"
 #include "core/model/assemble.h"
 #include "core/model/readers/gptq_settings.h"
 #include "core/model/readers/packed_columns.h"
@@ -230,6 +231,7 @@ Result<void> read_module(const std::string& name, const Parts& parts, Reading& r
             [name, type, form, order = out.column_order, codes = *codes, scales = *scales,
              zeros = *zeros](const DeferredParts::Spans& made) {
               turn_words(codes.data, codes.shape[0], codes.shape[1], made.codes);
+              forget_mapped(codes.data);
               if (order)
                 reorder(made.codes, *order, form.bits);
               if (!made.zeros.empty())
