@@ -37,15 +37,15 @@ class Run final : public SplitRun {
 
   Result<std::unique_ptr<LoadedParts>> load_all(const Checkpoint& from,
                                                 const EngineOptions& options) override {
-    return wrapped(load_decoder_weights(from, compute_, options));
+    return wrapped(load_decoder_weights(from, compute_, resident(options)));
   }
   Result<std::unique_ptr<LoadedParts>> load_block(const Checkpoint& from, std::int64_t layer,
                                                   const EngineOptions& options) override {
-    return wrapped(load_decoder_layers(from, compute_, options, layer, 1));
+    return wrapped(load_decoder_layers(from, compute_, resident(options), layer, 1));
   }
   Result<std::unique_ptr<LoadedParts>> load_ends(const Checkpoint& from,
                                                  const EngineOptions& options) override {
-    return wrapped(load_decoder_head(from, compute_, options));
+    return wrapped(load_decoder_head(from, compute_, resident(options)));
   }
 
   Result<void> embed(const LoadedParts& parts, std::span<const std::int32_t> ids,
@@ -108,6 +108,11 @@ class Run final : public SplitRun {
   }
 
  private:
+  /// Parts are loaded for as long as there is somebody who holds them.
+  static EngineOptions resident(EngineOptions options) {
+    options.residency.reset();
+    return options;
+  }
   static Result<std::unique_ptr<LoadedParts>> wrapped(Result<DecoderWeights> weights) {
     if (!weights)
       return weights.error();
