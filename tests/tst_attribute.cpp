@@ -4,6 +4,7 @@
 // predictions, cancelling, memory, and what is kept.
 #include "core/eval/attribute.h"
 
+#include "core/engine/residency.h"
 #include "core/job/coding.h"
 #include "core/model/assemble.h"
 #include "core/recipe/finer_scheme.h"
@@ -264,6 +265,8 @@ class TestAttribute : public QObject {
     text.chunks = 1;
     AttributionOptions options;
     options.only = {"model.layers.3.mlp.up_proj", "model.layers.0.self_attn.k_proj"};
+    // Front ends let engines share a budget; what is exchanged is loaded all the same.
+    options.run.residency = std::make_shared<Residency>(1 << 20);
     const auto report = attributed(*demo_, candidate_.get(), text, *compute_, options);
     QCOMPARE(report.rows.size(), std::size_t(2));
     for (const AttributionRow& row : report.rows) {
