@@ -11,8 +11,9 @@ namespace bitlathe {
 namespace {
 
 /// Chains of GGUF types and of others without a number in their names, coarse to fine.
-constexpr std::array<std::array<std::string_view, 9>, 8> chains{{
-    {"tq1_0", "tq2_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "q8_0"},
+constexpr std::array<std::array<std::string_view, 8>, 9> chains{{
+    {"tq1_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "q8_0"}, // ternary, as tq2_0 is
+    {"tq2_0", "q2_k"},
     {"iq4_xs", "q5_k", "q6_k", "q8_0"},
     {"iq4_nl", "q5_0", "q8_0"},
     {"q4_0", "q5_0", "q8_0"},
