@@ -3,6 +3,7 @@
 // figures of the independent reference (tests/reference/evaluate.py).
 #include "core/eval/breakdown.h"
 #include "core/eval/eval.h"
+#include "core/eval/places.h"
 #include "core/methods/method.h"
 #include "core/text/tokenizer.h"
 #include "tests/tiny_model.h"
@@ -517,6 +518,31 @@ class TestEval : public QObject {
     QVERIFY(got->noise_floor < 1e-9); // bf16 weights of this size are exact in f16
     if (w8a8)
       QVERIFY(near(got->models[1].ppl_ratio, 1.0, 5e-3));
+    // The worst tokens stand in the text, and both models expect there what was noted.
+    for (const std::size_t i : {0u, 7u, 49u}) {
+      const WorstToken& token = m.worst.at(i);
+      QVERIFY(stands_at(*text, token));
+      const Place place{token.window, token.position};
+      const auto tops = expected_at(**reference, *text, place, 5, feedback_);
+      const auto others = expected_at(**candidate, *text, place, 5, feedback_);
+      QVERIFY(tops.ok() && others.ok());
+      QCOMPARE(tops->at(0).id, token.reference_top);
+      QCOMPARE(others->at(0).id, token.candidate_top);
+      for (const TopToken& top : *tops)
+        if (top.id == token.token)
+          QVERIFY(near(std::exp(top.logprob), token.reference_probability, 1e-3));
+      const auto around = text_around(*(*original)->tokenizer, *text, place, 40, 20);
+      QVERIFY(around.ok());
+      QCOMPARE(around->token, (*original)->tokenizer->piece(token.token));
+      QVERIFY(read(test::demo_model() / "evaluation.txt")
+                  .find(around->before + around->token + around->after) != std::string::npos);
+    }
+    WorstToken gone = m.worst[0];
+    gone.window = 1 << 20;
+    QVERIFY(!stands_at(*text, gone));
+    QVERIFY(!expected_at(**reference, *text, {gone.window, 3}, 5, feedback_).ok());
+    QVERIFY(!expected_at(**reference, *text, {0, 0}, 5, feedback_).ok());
+    QVERIFY(!text_around(*(*original)->tokenizer, *text, {-1, 5}, 3, 3).ok());
     QVERIFY(m.bytes < (*original)->bytes());
   }
 

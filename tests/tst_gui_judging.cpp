@@ -5,6 +5,8 @@
 #include "app/gui/evaluate/detail_page.h"
 #include "app/gui/evaluate/evaluate_stage.h"
 #include "app/gui/evaluate/quality_card.h"
+#include "app/gui/evaluate/speed_page.h"
+#include "app/gui/evaluate/tasks_page.h"
 #include "app/gui/evaluate/variants_card.h"
 #include "app/gui/evaluate/variants_page.h"
 #include "app/gui/evaluate/worst_tokens.h"
@@ -201,6 +203,35 @@ class TestGuiJudging : public QObject {
     QVERIFY(page.breakdown()->csv().contains(QStringLiteral("word start")));
   }
 
+  void speedAndTasks() {
+    SpeedPage speed(*workbench_);
+    speed.resize(900, 700);
+    speed.setOptions(QStringLiteral("8, 16"), QStringLiteral("1 2"), 2);
+    speed.measure();
+    QVERIFY(speed.measuring());
+    QTRY_VERIFY_WITH_TIMEOUT(!speed.measuring(), patience);
+    QCOMPARE(speed.report().models.size(), std::size_t(2));
+    QCOMPARE(speed.report().models[1].points.size(), std::size_t(4));
+    QVERIFY(!speed.grab().isNull());
+    speed.setOptions(QStringLiteral("none"), QStringLiteral("1"), 1);
+    speed.measure(); // says what is wrong
+    QVERIFY(!speed.measuring());
+
+    TasksPage tasks(*workbench_);
+    tasks.resize(900, 700);
+    tasks.setShots(1);
+    tasks.run();
+    QVERIFY(tasks.running());
+    QTRY_VERIFY_WITH_TIMEOUT(!tasks.running(), patience);
+    QCOMPARE(tasks.report().models.size(), std::size_t(2));
+    QCOMPARE(tasks.report().items.size(), std::size_t(127));
+    QVERIFY(tasks.report().models[1].paired_p);
+    QVERIFY(!tasks.differences().isEmpty()); // three bits are not nothing
+    tasks.showFirstDifference();
+    QVERIFY(tasks.findChild<QTextBrowser*>()->toPlainText().contains(QStringLiteral("Asked")));
+    QVERIFY(!tasks.grab().isNull());
+  }
+
   void sessionsKeepThem() {
     const QString path = kept_.filePath(QStringLiteral("judged.bitlathe"));
     QString error;
@@ -218,6 +249,8 @@ class TestGuiJudging : public QObject {
     QCOMPARE(other.variants()[3].figures->kld_mean, workbench_->variants()[3].figures->kld_mean);
     QCOMPARE(qualityPoints(other).points.size(), 5);
     QCOMPARE(card.table()->model()->rowCount(), 4);
+    QCOMPARE(SpeedPage(other).report().models.size(), std::size_t(2));
+    QCOMPARE(TasksPage(other).report().items.size(), std::size_t(127));
     page.worst()->table()->selectRow(2);
     QTRY_VERIFY_WITH_TIMEOUT(
         page.worst()->context()->toPlainText().contains(QStringLiteral("expects")), patience);

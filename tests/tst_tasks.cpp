@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Task metrics against published figures and sums by hand, and likelihoods against the steps of a
 // generation.
+#include "core/chat/chat.h"
 #include "core/eval/numbers.h"
+#include "core/eval/task_report.h"
 #include "core/eval/task_runs.h"
 #include "core/eval/tasks.h"
 #include "core/eval/text_scores.h"
@@ -310,6 +312,82 @@ class TestTasks : public QObject {
     Feedback stopped;
     stopped.stop = true;
     QCOMPARE(run_tasks(*engine_, kind, some, {}, stopped).error().code, std::string("cancelled"));
+  }
+
+  /// A report holds what the parts say, for every model, and sessions bring it back.
+  void reports() {
+    const TaskKind& kind = *find_task_kind("exact-match");
+    const std::string file = (fs::path(demo_model()) / "tasks.jsonl").string();
+    auto broken = std::make_shared<Checkpoint>();
+    broken->why_not_runnable = "it is no model";
+    const TaskModel models[] = {{"first", demo_}, {"no model", broken}, {"again", demo_}};
+    TaskRunOptions options;
+    options.shots = 2;
+    options.limit = 10;
+    int calls = 0;
+    const auto report =
+        measure_tasks(kind, file, models, options, *cpu_, feedback_, [&](const TaskReport& now) {
+          ++calls;
+          QCOMPARE(int(now.models.size()), calls);
+        });
+    QVERIFY2(report.ok(), report ? "" : report.error().text().c_str());
+    QCOMPARE(calls, 3);
+    QCOMPARE(feedback_.total.load(), std::uint64_t(10)); // items, not their tokens
+    QCOMPARE(feedback_.done.load(), std::uint64_t(10));
+    QCOMPARE(report->items.size(), std::size_t(10));
+    const auto items = read_tasks(kind, file, 2);
+    QVERIFY(items.ok() && (*items)[0].examples > 0);
+    QCOMPARE((*items)[0].prompt, report->items[0].prompt);
+    const std::vector<TaskItem> some(items->begin(), items->begin() + 10);
+    const auto scores = run_tasks(*engine_, kind, some, {}, feedback_);
+    QVERIFY(scores.ok());
+    const TaskModelFigures& first = report->models[0];
+    QCOMPARE(first.value, figure_of(kind, *scores).value);
+    QCOMPARE(first.ci_low, figure_of(kind, *scores).interval.low);
+    QCOMPARE(first.answers[3].said, (*scores)[3].output);
+    QVERIFY(!first.paired_p && first.right);
+    QVERIFY(report->models[1].problem.find("it is no model") != std::string::npos);
+    QCOMPARE(report->models[2].paired_p.value_or(-1), 1.0);
+
+    const Json json = Json::parse(task_report_to_json(*report).dump());
+    const TaskReport back = task_report_from_json(json);
+    QCOMPARE(task_report_to_json(back).dump(), task_report_to_json(*report).dump());
+    QCOMPARE(back.items[0].prompt, report->items[0].prompt.substr(report->items[0].examples));
+    options.all_or_nothing = true;
+    QVERIFY(!measure_tasks(kind, file, models, options, *cpu_, feedback_).ok());
+    for (const char* text : {"null", "[]", "{\"items\": 4, \"models\": [1, {\"answers\": {}}]}",
+                             "{\"items\": [{\"answers\": [\"a\"], \"right\": 99}], \"models\": "
+                             "[{\"groups\": [7]}]}"}) {
+      const TaskReport hostile = task_report_from_json(Json::parse(text));
+      for (const TaskItem& item : hostile.items)
+        QVERIFY(item.answers.empty() || item.right < item.answers.size());
+      for (const TaskModelFigures& model : hostile.models)
+        QCOMPARE(model.answers.size(), hostile.items.size());
+    }
+  }
+
+  /// As messages: what the chat template makes of the prompt is what is run.
+  void chats() {
+    const std::string question = "What is 17 plus 0?";
+    TaskOptions options;
+    options.chat = true;
+    const auto said = continuation(*engine_, question, 6, options, feedback_);
+    QVERIFY2(said.ok(), said ? "" : said.error().text().c_str());
+    const auto chat = chat_prompt(*demo_, chat_messages(question));
+    QVERIFY(chat.ok());
+    GenerateOptions asked;
+    asked.prompt = chat->ids;
+    asked.stop = chat->stop;
+    asked.max_new = 6;
+    const auto result = generate(*engine_, asked, feedback_);
+    QVERIFY(result.ok());
+    QCOMPARE(*said, demo_->tokenizer->decode(result->tokens));
+    const TaskItem item{"", "x", {"a", "b"}, 0};
+    const auto refused =
+        run_tasks(*engine_, *find_task_kind("multiple-choice"), {item}, options, feedback_);
+    QVERIFY(!refused && refused.error().code == "bad-argument");
+    for (const TaskKind* kind : all_task_kinds())
+      QCOMPARE(kind->generates, kind->id != "multiple-choice" && kind->id != "cloze");
   }
 
   void numbers_data() {

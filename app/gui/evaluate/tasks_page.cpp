@@ -86,6 +86,7 @@ TasksPage::TasksPage(Workbench& workbench, QWidget* parent)
   figures_ = new QStandardItemModel(0, 5, this);
   figures_->setHorizontalHeaderLabels(
       {tr("Model"), tr("Score"), tr("95 % interval"), tr("Right"), tr("p against first")});
+  figures_->horizontalHeaderItem(0)->setTextAlignment(Qt::AlignLeft | Qt::AlignVCenter);
   figuresTable_ = makeTable(figures_, tr("Task figures"), QStringLiteral("tasks"), figuresCard_);
   figuresTable_->horizontalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
   figuresTable_->horizontalHeader()->setSectionResizeMode(0, QHeaderView::Stretch);
@@ -273,6 +274,7 @@ void TasksPage::refresh() {
                         : tr("Runs every item on every compared model: who gets it right, how sure "
                              "that is, and what each one said.")};
   remark_->setText(remarks.join(' '));
+  remark_->setVisible(!remarks.isEmpty());
   figuresCard_->setReadout(
       report_.models.empty()
           ? QString()
@@ -314,6 +316,7 @@ void TasksPage::refreshItems() {
   for (const TaskModelFigures& model : report_.models)
     heads.append(QString::fromStdString(model.title));
   items_->setHorizontalHeaderLabels(heads);
+  items_->horizontalHeaderItem(1)->setTextAlignment(Qt::AlignLeft | Qt::AlignVCenter);
   const QList<int> different = differences();
   QList<int> shown = different;
   if (!different_->isChecked()) {

@@ -60,7 +60,11 @@ QString VariantsModel::text(const SessionVariant& variant, int row, int column) 
     return variant.bits_per_weight > 0 ? QString::number(variant.bits_per_weight, 'f', 2) : dash;
   case made: {
     const QDateTime at = moment(variant);
-    return at.isValid() ? QLocale().toString(at.toLocalTime(), QLocale::ShortFormat) : dash;
+    const QDateTime local = at.toLocalTime();
+    return !at.isValid() ? dash
+           : local.date() == QDate::currentDate()
+               ? local.toString(QStringLiteral("hh:mm"))
+               : QLocale().toString(local, QStringLiteral("d MMM hh:mm"));
   }
   case result:
     return row == current_           ? tr("current")
@@ -134,6 +138,9 @@ QVariant VariantsModel::data(const QModelIndex& at, int role) const {
     if (at.column() == result)
       return variant.result.empty() ? tr("No result is kept: quantize its recipe again to get one")
                                     : QString::fromStdString(variant.result);
+    if (at.column() == title || at.column() == made)
+      return QStringLiteral("%1\n%2").arg(QString::fromStdString(variant.title),
+                                          QLocale().toString(moment(variant).toLocalTime()));
     if (at.column() == measured && variant.figures)
       return tr("%1\nNoise floor: KL %2")
           .arg(QString::fromStdString(variant.judged_on), formatNumber(variant.noise_floor, 3));
