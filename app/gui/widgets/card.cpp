@@ -2,6 +2,7 @@
 #include "app/gui/widgets/card.h"
 
 #include "app/gui/theme.h"
+#include "app/gui/widgets/elided_label.h"
 
 #include <QHBoxLayout>
 #include <QLabel>
@@ -11,10 +12,12 @@
 namespace bitlathe::gui {
 
 Card::Card(const QString& title, const QString& tooltip, QWidget* parent)
-    : QFrame(parent), title_(makeTitle(title, this)), readout_(new QLabel(this)),
+    : QFrame(parent), title_(new ElidedLabel(title, this)), readout_(new QLabel(this)),
       head_(new QHBoxLayout), body_(new QVBoxLayout) {
   setRole(this, "card");
   setAccessibleName(title);
+  title_->setFont(titleFont());
+  title_->setElideMode(Qt::ElideRight); // rather than make the window wider
   title_->setToolTip(tooltip);
   setRole(readout_, "muted");
   readout_->setFont(smallFont());

@@ -10,6 +10,8 @@ class QVBoxLayout;
 
 namespace bitlathe::gui {
 
+class ElidedLabel;
+
 class Card : public QFrame {
   Q_OBJECT
  public:
@@ -22,7 +24,7 @@ class Card : public QFrame {
   QVBoxLayout* body() { return body_; }
 
  private:
-  QLabel* title_;
+  ElidedLabel* title_;
   QLabel* readout_;
   QHBoxLayout* head_;
   QVBoxLayout* body_;
