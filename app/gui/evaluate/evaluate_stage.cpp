@@ -226,6 +226,9 @@ QWidget* EvaluateStage::buildFigures() {
   table_->verticalHeader()->setDefaultSectionSize(row_height);
   table_->setItemDelegateForColumn(FiguresModel::model, new FigureDelegate(table_));
   table_->setColumnHidden(FiguresModel::verdict, true); // told under the name
+  // The other pages have them; here they would take the room of the names.
+  table_->setColumnHidden(FiguresModel::kl_p99, true);
+  table_->setColumnHidden(FiguresModel::speed, true);
   QHeaderView* header = table_->horizontalHeader();
   header->setHighlightSections(false);
   header->setSectionResizeMode(QHeaderView::ResizeToContents);
@@ -248,7 +251,7 @@ QWidget* EvaluateStage::buildCharts() {
   qualityCard_ = new QualityCard(workbench_, split);
   split->addWidget(qualityCard_);
 
-  windowCard_ = new Card(tr("Along the text"),
+  windowCard_ = new Card(tr("By window"),
                          tr("Per window of the text: how much more surprised a model is than the "
                             "original, in nats per token. Above zero is worse"),
                          split);
@@ -268,7 +271,7 @@ QWidget* EvaluateStage::buildCharts() {
       makePictureButton(window_, QStringLiteral("along-the-text"), windowCsv, windowCard_));
   windowCard_->addBody(window_);
   split->addWidget(windowCard_);
-  split->setSizes({1000, 1000});
+  split->setSizes({1200, 800}); // the first has more tools beside its title
   return split;
 }
 

@@ -126,13 +126,13 @@ QStringList QualityCard::usualBaselines() {
 }
 
 QualityCard::QualityCard(Workbench& workbench, QWidget* parent)
-    : Card(tr("Quality against size"),
+    : Card(tr("Quality / size"),
            tr("Each point is a quantization of this session; bars are one standard error to each "
               "side. Lower and further left is better. Click a point to load its recipe"),
            parent),
       workbench_(workbench) {
   chart_ = new QualityChart(this);
-  chart_->setAccessibleName(tr("Quality against size"));
+  chart_->setAccessibleName(tr("Quality / size"));
   connect(chart_, &QualityChart::variantClicked, &workbench_, &Workbench::loadVariantRecipe);
 
   missing_ = new QPushButton(this);
