@@ -284,6 +284,8 @@ class TestReport : public QObject {
     QCOMPARE(error_text(7.41, 0.12), std::string("7.41 \xC2\xB1 0.12"));
     QCOMPARE(error_text(7.41, 0), std::string("7.41"));
     QCOMPARE(number_text(std::nan("")), std::string("-"));
+    QCOMPARE(number_text(17650.4, 3), std::string("17650"));
+    QCOMPARE(number_text(1.2e-7, 3), std::string("1.2e-07"));
     QCOMPARE(percent_text(0.125), std::string("12.5 %"));
   }
 };

@@ -23,6 +23,11 @@ std::string show_bytes(std::uint64_t bytes) {
 
 std::string show_number(double value, int digits) {
   char text[48];
+  // Whole numbers stay readable where their digits would give way to a power of ten.
+  if (std::fabs(value) >= std::pow(10, digits) && std::fabs(value) < 1e9) {
+    std::snprintf(text, sizeof text, "%.0f", value);
+    return text;
+  }
   std::snprintf(text, sizeof text, "%.*g", digits, value);
   return text;
 }

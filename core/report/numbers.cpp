@@ -30,6 +30,9 @@ std::string number_text(double value, int significant) {
     return "-";
   if (std::isinf(value))
     return value < 0 ? "-infinite" : "infinite";
+  // Whole numbers stay readable where their digits would give way to a power of ten.
+  if (std::fabs(value) >= std::pow(10, significant) && std::fabs(value) < 1e9)
+    return printed("%.0f", value);
   return printed("%.*g", significant, value);
 }
 
