@@ -138,7 +138,7 @@ void CurvesView::paintEvent(QPaintEvent*) {
   }
   painter.setPen(c.muted);
   painter.drawText(QRectF(area.left(), area.bottom() + 17, area.width(), 17), Qt::AlignCenter,
-                   tr("bits per weight as stored; upwards: KL divergence"));
+                   tr("bits per weight; up: KL"));
   painter.setRenderHint(QPainter::Antialiasing);
   const bool some = std::any_of(points_.begin(), points_.end(), [&](const Point& p) {
     return selection_.contains(QString::fromStdString(p.curve->name));

@@ -136,8 +136,9 @@ QualityCard::QualityCard(Workbench& workbench, QWidget* parent)
   connect(chart_, &QualityChart::variantClicked, &workbench_, &Workbench::loadVariantRecipe);
 
   missing_ = new QPushButton(this);
-  missing_->setToolTip(tr("Variants whose results are kept, but which were not measured on this "
-                          "text: measures them one after the other"));
+  missing_->setToolTip(
+      tr("Measure them too: variants whose results are kept, but which were not measured on this "
+         "text: measures them one after the other"));
   connect(missing_, &QPushButton::clicked, this, &QualityCard::measureMissing);
   addTool(missing_);
   stop_ = new QPushButton(tr("Stop"), this);
@@ -199,7 +200,8 @@ void QualityCard::refresh() {
   const auto& model = workbench_.checkpoint();
   const bool able = model && model->spec && model->tokenizer && !workbench_.comparing() &&
                     !EvaluationText::of(workbench_).choice().path.isEmpty();
-  missing_->setText(tr("Measure %n more", nullptr, int(known.missing.size())));
+  missing_->setText(tr("+ %1").arg(known.missing.size()));
+  missing_->setAccessibleName(tr("Measure %n more variants", nullptr, int(known.missing.size())));
   missing_->setVisible(!known.missing.isEmpty() && able && !busy);
   baselines_->setVisible(!busy);
   baselines_->setEnabled(able);

@@ -46,6 +46,7 @@ QTableView* makeTable(QStandardItemModel* model, const QString& name, const QStr
   table->setSelectionMode(QAbstractItemView::SingleSelection);
   table->setEditTriggers(QAbstractItemView::NoEditTriggers);
   table->setShowGrid(false);
+  table->setWordWrap(false); // figures and their units stay in one line
   table->setFrameShape(QFrame::NoFrame);
   table->setFont(numberFont());
   table->setTabKeyNavigation(false);
@@ -151,7 +152,7 @@ SpeedPage::SpeedPage(Workbench& workbench, QWidget* parent)
   pointsTable_ = makeTable(points_, tr("All runs"), QStringLiteral("speed"), pointsCard_);
   pointsCard_->addBody(pointsTable_);
   split->addWidget(pointsCard_);
-  split->setSizes({1000, 1000});
+  split->setSizes({700, 1000});
   column->addWidget(split, 1);
   remark_ = makeCaption({}, this);
   column->addWidget(remark_);
@@ -310,6 +311,8 @@ void SpeedPage::refresh() {
     remarks.append(tr("Measures every compared model on this machine: prompts and generation, one "
                       "sequence and several at once, with the spread of repeated runs."));
   remark_->setText(remarks.join(' '));
+  for (QTableView* table : {memoryTable_, pointsTable_})
+    table->resizeColumnsToContents(); // rows that come while a table is laid out do not widen it
 }
 
 void SpeedPage::measure() {

@@ -41,6 +41,7 @@ QTableView* makeTable(QStandardItemModel* model, const QString& name, const QStr
   table->setSelectionMode(QAbstractItemView::SingleSelection);
   table->setEditTriggers(QAbstractItemView::NoEditTriggers);
   table->setShowGrid(false);
+  table->setWordWrap(false);
   table->setFrameShape(QFrame::NoFrame);
   table->setFont(numberFont());
   table->setTabKeyNavigation(false);
@@ -289,6 +290,7 @@ void TasksPage::refresh() {
                                 figuresTable_->verticalHeader()->defaultSectionSize() *
                                     std::clamp(figures_->rowCount(), 1, 4) +
                                 4);
+  figuresTable_->resizeColumnsToContents(); // rows that come during layout do not widen it
   refreshItems();
 }
 

@@ -63,7 +63,7 @@ VariantsCard::VariantsCard(Workbench& workbench, QWidget* parent)
   QHeaderView* header = table_->horizontalHeader();
   header->setHighlightSections(false);
   header->setSectionResizeMode(QHeaderView::ResizeToContents);
-  header->setSectionResizeMode(VariantsModel::title, QHeaderView::Stretch);
+  header->setStretchLastSection(true);
   header->setMinimumSectionSize(50);
   connect(table_, &QTableView::doubleClicked, this,
           [this] { workbench_.loadVariantRecipe(chosen()); });
