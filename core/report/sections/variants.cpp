@@ -5,6 +5,7 @@
 #include "core/report/section.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace bitlathe::report {
 
@@ -20,6 +21,7 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
   chart.log_y = true;
   chart.caption = "Divergence from the original against size; whiskers are one standard error. "
                   "The grey line joins uniform baselines.";
+  double floor = 0, lowest = HUGE_VAL;
   DocumentTable table{{{"variant"},
                        {"size", true},
                        {"bits per weight", true},
@@ -42,15 +44,19 @@ Result<void> make(const Input& input, Compute&, Feedback&, std::vector<Block>& o
       auto& points = variant.baseline ? chart.line : chart.points;
       points.push_back({double(variant.bytes) / (1 << 20), figures.kld_mean, figures.kld_stderr,
                         variant.title, contender_color(variant.baseline ? 0 : 1)});
-      if (variant.noise_floor > 0) {
-        chart.floor = variant.noise_floor;
-        chart.floor_name = "noise floor";
-      }
+      floor = std::max(floor, variant.noise_floor);
+      lowest = std::min(lowest, figures.kld_mean);
     } else {
       row.insert(row.end(), {"-", "-", "-", "not measured"});
     }
     row.push_back(variant.made);
     table.rows.push_back(std::move(row));
+  }
+  if (floor > lowest / 100) {
+    chart.floor = floor;
+    chart.floor_name = "noise floor";
+  } else if (floor > 0) { // drawn, it would press everything else together
+    chart.caption += " The noise floor, " + number_text(floor, 2) + ", lies far below.";
   }
   std::sort(chart.line.begin(), chart.line.end(),
             [](const auto& a, const auto& b) { return a.x < b.x; });
