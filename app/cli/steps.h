@@ -37,8 +37,8 @@ std::string known_kv();
 /// --kv, --activations and --memory-cap of verbs that run models: engines made with copies of the
 /// options share the memory. Without a cap, most of the machine's where the CPU computes.
 Result<EngineOptions> engine_options(const Invocation& invocation, const Compute& compute);
-/// "weight_budget", "peak_weight_bytes" and "block_loads" of a run with a memory cap, and a note when
-/// it could not be kept.
+/// "weight_budget", "peak_weight_bytes" and "block_loads" of a run with a memory cap, and a note
+/// when it could not be kept.
 void add_residency(const EngineOptions& options, OrderedJson& json);
 /// "activity" and "kv" of a report about a run: what was seen of inputs, keys and values, by module
 /// and by layer, and what the cache takes.
