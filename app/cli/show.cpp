@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/cli/verb.h"
+#include "core/report/numbers.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,27 +9,13 @@
 
 namespace bitlathe {
 
-std::string show_bytes(std::uint64_t bytes) {
-  const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = double(bytes);
-  int unit = 0;
-  while (value >= 1024 && unit < 4) {
-    value /= 1024;
-    ++unit;
-  }
-  char text[48];
-  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.2f %s", value, units[unit]);
-  return text;
-}
+std::string show_bytes(std::uint64_t bytes) { return bytes_text(bytes); }
 
 std::string show_number(double value, int digits) {
-  char text[48];
-  // Whole numbers stay readable where their digits would give way to a power of ten.
-  if (std::fabs(value) >= std::pow(10, digits) && std::fabs(value) < 1e9) {
-    std::snprintf(text, sizeof text, "%.0f", value);
-    return text;
-  }
-  std::snprintf(text, sizeof text, "%.*g", digits, value);
+  if (std::isfinite(value))
+    return number_text(value, digits);
+  char text[16];
+  std::snprintf(text, sizeof text, "%g", value);
   return text;
 }
 

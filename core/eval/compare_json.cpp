@@ -33,17 +33,6 @@ constexpr Figure figures[] = {{"perplexity", &CompareResult::perplexity},
                               {"drift_rms", &CompareResult::drift_rms},
                               {"seconds", &CompareResult::seconds}};
 
-OrderedJson parts_to_json(const std::vector<PartFigures>& parts) {
-  OrderedJson out = OrderedJson::array();
-  for (const PartFigures& part : parts)
-    out.push_back({{"name", part.name},
-                   {"tokens", part.tokens},
-                   {"kld_mean", json_number(part.kld_mean)},
-                   {"kld_stderr", json_number(part.kld_stderr)},
-                   {"nll_difference", json_number(part.nll_difference)}});
-  return out;
-}
-
 std::vector<PartFigures> parts_from_json(const Json& json, const char* key) {
   std::vector<PartFigures> out;
   for (const Json& part : lenient::list(json, key))
@@ -85,12 +74,23 @@ std::vector<WorstToken> worst_from_json(const Json& json) {
 
 } // namespace
 
+OrderedJson part_figures_to_json(const std::vector<PartFigures>& parts) {
+  OrderedJson out = OrderedJson::array();
+  for (const PartFigures& part : parts)
+    out.push_back({{"name", part.name},
+                   {"tokens", part.tokens},
+                   {"kld_mean", json_number(part.kld_mean)},
+                   {"kld_stderr", json_number(part.kld_stderr)},
+                   {"nll_difference", json_number(part.nll_difference)}});
+  return out;
+}
+
 OrderedJson compare_result_to_json(const CompareResult& result) {
   OrderedJson json{{"path", result.path}, {"bytes", result.bytes}, {"tokens", result.tokens}};
   for (const Figure& figure : figures)
     json[figure.key] = json_number(result.*figure.value);
-  json["by_position"] = parts_to_json(result.by_position);
-  json["by_class"] = parts_to_json(result.by_class);
+  json["by_position"] = part_figures_to_json(result.by_position);
+  json["by_class"] = part_figures_to_json(result.by_class);
   json["worst"] = worst_to_json(result.worst);
   json["window_nll"] = result.window_nll;
   json["window_kld"] = result.window_kld;

@@ -6,6 +6,7 @@
 
 namespace bitlathe {
 
+OrderedJson part_figures_to_json(const std::vector<PartFigures>& parts);
 OrderedJson compare_result_to_json(const CompareResult& result);
 OrderedJson compare_to_json(const CompareReport& report);
 /// What is missing is NaN, 0 or empty.

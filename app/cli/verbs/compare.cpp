@@ -2,6 +2,7 @@
 #include "app/cli/eval_options.h"
 #include "app/cli/report_file.h"
 #include "app/cli/steps.h"
+#include "core/eval/compare_json.h"
 #include "core/report/comparison.h"
 #include "core/text/tokenizer.h"
 
@@ -12,17 +13,6 @@
 namespace bitlathe {
 
 namespace {
-
-OrderedJson parts_json(const std::vector<PartFigures>& parts) {
-  OrderedJson out = OrderedJson::array();
-  for (const PartFigures& part : parts)
-    out.push_back({{"name", part.name},
-                   {"tokens", part.tokens},
-                   {"kld_mean", json_number(part.kld_mean)},
-                   {"kld_stderr", json_number(part.kld_stderr)},
-                   {"nll_difference", json_number(part.nll_difference)}});
-  return out;
-}
 
 /// The tokens where a candidate is farthest off, with the text before them.
 OrderedJson worst_json(const CompareResult& model, const Tokenizer* tokenizer, const EvalText& text,
@@ -131,8 +121,8 @@ Result<OrderedJson> run(Invocation& invocation) {
          {"top5_agreement", json_number(m.top5_agreement)},
          {"probability_drift_mean", json_number(m.drift_mean)},
          {"probability_drift_rms", json_number(m.drift_rms)},
-         {"by_position", parts_json(m.by_position)},
-         {"by_class", parts_json(m.by_class)},
+         {"by_position", part_figures_to_json(m.by_position)},
+         {"by_class", part_figures_to_json(m.by_class)},
          {"worst", worst_json(m, reference->tokenizer.get(), text, most_worst)},
          {"tokens", m.tokens},
          {"seconds", m.seconds},

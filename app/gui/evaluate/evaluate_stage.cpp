@@ -10,6 +10,7 @@
 #include "app/gui/evaluate/detail_page.h"
 #include "app/gui/evaluate/evidence.h"
 #include "app/gui/evaluate/figure_delegate.h"
+#include "app/gui/evaluate/page_parts.h"
 #include "app/gui/evaluate/quality_card.h"
 #include "app/gui/evaluate/speed_page.h"
 #include "app/gui/evaluate/tasks_page.h"
@@ -119,16 +120,8 @@ QWidget* EvaluateStage::buildControls() {
   column->setSpacing(space::s);
   auto* row = new QHBoxLayout;
   row->setSpacing(space::xs + 2);
-  const auto label = [&](const QString& text, QWidget* buddy, const QString& tip) {
-    auto* made = new QLabel(text, card);
-    made->setFont(smallFont());
-    setRole(made, "muted");
-    made->setBuddy(buddy);
-    made->setToolTip(tip);
-    buddy->setToolTip(tip);
-    buddy->setAccessibleName(text);
-    row->addWidget(made);
-    row->addWidget(buddy);
+  const auto label = [row](const QString& text, QWidget* field, const QString& tip) {
+    addLabelled(row, text, field, tip);
   };
   path_ = new QLineEdit(card);
   path_->setReadOnly(true);

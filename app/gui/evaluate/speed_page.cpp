@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/evaluate/speed_page.h"
 
+#include "app/gui/evaluate/page_parts.h"
 #include "app/gui/evaluate/speed_chart.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
@@ -38,28 +39,6 @@ QString spreadText(const Spread& spread, int digits = 3) {
            formatNumber(spread.high(), digits));
 }
 
-QTableView* makeTable(QStandardItemModel* model, const QString& name, const QString& file,
-                      QWidget* parent) {
-  auto* table = new QTableView(parent);
-  table->setModel(model);
-  table->setSelectionBehavior(QAbstractItemView::SelectRows);
-  table->setSelectionMode(QAbstractItemView::SingleSelection);
-  table->setEditTriggers(QAbstractItemView::NoEditTriggers);
-  table->setShowGrid(false);
-  table->setWordWrap(false); // figures and their units stay in one line
-  table->setFrameShape(QFrame::NoFrame);
-  table->setFont(numberFont());
-  table->setTabKeyNavigation(false);
-  table->setAccessibleName(name);
-  table->verticalHeader()->hide();
-  table->verticalHeader()->setDefaultSectionSize(QFontMetrics(numberFont()).height() + 8);
-  table->horizontalHeader()->setHighlightSections(false);
-  table->horizontalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
-  table->horizontalHeader()->setSectionResizeMode(0, QHeaderView::Stretch);
-  addTableMenu(table, file);
-  return table;
-}
-
 struct Head {
   QString title, tip;
 };
@@ -73,17 +52,6 @@ void setHeads(QStandardItemModel* model, const QList<Head>& heads) {
                          int((i == 0 ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter),
                          Qt::TextAlignmentRole);
   }
-}
-
-void addRow(QStandardItemModel* model, const QStringList& texts, const QString& tip = {}) {
-  QList<QStandardItem*> row;
-  for (int i = 0; i < texts.size(); ++i) {
-    auto* item = new QStandardItem(texts[i]);
-    item->setTextAlignment((i == 0 ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
-    item->setToolTip(tip);
-    row.append(item);
-  }
-  model->appendRow(row);
 }
 
 } // namespace
@@ -120,7 +88,8 @@ SpeedPage::SpeedPage(Workbench& workbench, QWidget* parent)
                          tr("What a model takes: on disk, ready to run, and at most during all "
                             "runs. Mapped files are not counted: the system may drop them"),
                          this);
-  memoryTable_ = makeTable(memory_, tr("Size and memory"), QStringLiteral("memory"), memoryCard_);
+  memoryTable_ =
+      makeFiguresTable(memory_, tr("Size and memory"), QStringLiteral("memory"), memoryCard_);
   memoryCard_->addBody(memoryTable_);
   memoryCard_->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Maximum);
   column->addWidget(memoryCard_);
@@ -149,8 +118,12 @@ SpeedPage::SpeedPage(Workbench& workbench, QWidget* parent)
   split->addWidget(chartCard_);
   pointsCard_ =
       new Card(tr("All runs"), tr("Median, with the slowest and fastest run in brackets"), split);
-  pointsTable_ = makeTable(points_, tr("All runs"), QStringLiteral("speed"), pointsCard_);
+  pointsTable_ = makeFiguresTable(points_, tr("All runs"), QStringLiteral("speed"), pointsCard_);
   pointsCard_->addBody(pointsTable_);
+  for (QTableView* table : {memoryTable_, pointsTable_}) {
+    table->horizontalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
+    table->horizontalHeader()->setSectionResizeMode(0, QHeaderView::Stretch);
+  }
   split->addWidget(pointsCard_);
   split->setSizes({700, 1000});
   column->addWidget(split, 1);
@@ -173,16 +146,8 @@ QWidget* SpeedPage::buildControls() {
   column->setContentsMargins(space::m, space::s, space::m, space::s);
   auto* row = new QHBoxLayout;
   row->setSpacing(space::xs + 2);
-  const auto label = [&](const QString& text, QWidget* buddy, const QString& tip) {
-    auto* made = new QLabel(text, card);
-    made->setFont(smallFont());
-    setRole(made, "muted");
-    made->setBuddy(buddy);
-    made->setToolTip(tip);
-    buddy->setToolTip(tip);
-    buddy->setAccessibleName(text);
-    row->addWidget(made);
-    row->addWidget(buddy);
+  const auto label = [row](const QString& text, QWidget* field, const QString& tip) {
+    addLabelled(row, text, field, tip);
   };
   const auto list = [card](const QString& text) {
     auto* edit = new QLineEdit(text, card);
@@ -279,23 +244,23 @@ void SpeedPage::refresh() {
   QStringList remarks;
   for (const SpeedResult& result : report_.models) {
     const QString title = QString::fromStdString(result.title);
-    addRow(memory_,
-           {title, formatBytes(result.bytes),
-            result.disk_bytes > 0 ? formatBytes(result.disk_bytes) : dash,
-            result.points.empty() ? dash : formatBytes(result.steady_bytes),
-            result.points.empty() ? dash : formatBytes(result.peak_bytes),
-            result.kv_bytes_per_token > 0
-                ? QStringLiteral("%1 (%2)").arg(formatBytes(result.kv_bytes_per_token),
-                                                QString::fromStdString(result.kv_keys))
-                : dash,
-            result.points.empty() ? dash : formatDuration(result.load_seconds)},
-           QString::fromStdString(result.path));
+    addFiguresRow(memory_,
+                  {title, formatBytes(result.bytes),
+                   result.disk_bytes > 0 ? formatBytes(result.disk_bytes) : dash,
+                   result.points.empty() ? dash : formatBytes(result.steady_bytes),
+                   result.points.empty() ? dash : formatBytes(result.peak_bytes),
+                   result.kv_bytes_per_token > 0
+                       ? QStringLiteral("%1 (%2)").arg(formatBytes(result.kv_bytes_per_token),
+                                                       QString::fromStdString(result.kv_keys))
+                       : dash,
+                   result.points.empty() ? dash : formatDuration(result.load_seconds)},
+                  1, QString::fromStdString(result.path));
     for (const SpeedPoint& point : result.points)
-      addRow(points_,
-             {title, formatGrouped(point.context), QString::number(point.batch),
-              point.problem.empty() ? spreadText(point.prompt_rate) : tr("left out"),
-              spreadText(point.rate), spreadText(point.first_seconds)},
-             QString::fromStdString(point.problem));
+      addFiguresRow(points_,
+                    {title, formatGrouped(point.context), QString::number(point.batch),
+                     point.problem.empty() ? spreadText(point.prompt_rate) : tr("left out"),
+                     spreadText(point.rate), spreadText(point.first_seconds)},
+                    1, QString::fromStdString(point.problem));
     for (const std::string& note : result.notes)
       if (const QString text = QString::fromStdString(note) + '.'; !remarks.contains(text))
         remarks.append(text);
@@ -373,18 +338,10 @@ void SpeedPage::drain() {
     report_ = std::move(*now);
     refresh();
   }
-  for (const JobStatus& status : workbench_.engine().jobs())
-    if (status.tag == job_tag) {
-      if (status.total > 0)
-        bar_->setValue(int(1000.0 * double(status.done) / double(status.total)));
-      break;
-    }
+  if (const int share = jobProgress(workbench_.engine(), job_tag); share >= 0)
+    bar_->setValue(share);
 }
 
-void SpeedPage::stop() {
-  for (const JobStatus& status : workbench_.engine().jobs())
-    if (status.tag == job_tag)
-      workbench_.engine().cancel(status.id);
-}
+void SpeedPage::stop() { cancelJobs(workbench_.engine(), job_tag); }
 
 } // namespace bitlathe::gui

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/evaluate/tasks_page.h"
 
+#include "app/gui/evaluate/page_parts.h"
 #include "app/gui/evaluate/task_words.h"
 #include "app/gui/format.h"
 #include "app/gui/theme.h"
 #include "app/gui/widgets/card.h"
-#include "app/gui/widgets/save_menu.h"
 #include "core/chat/chat.h"
 
 #include <algorithm>
@@ -33,38 +33,6 @@ namespace {
 const QString stage_key = QStringLiteral("tasks");
 const QString job_tag = QStringLiteral("tasks");
 
-QTableView* makeTable(QStandardItemModel* model, const QString& name, const QString& file,
-                      QWidget* parent) {
-  auto* table = new QTableView(parent);
-  table->setModel(model);
-  table->setSelectionBehavior(QAbstractItemView::SelectRows);
-  table->setSelectionMode(QAbstractItemView::SingleSelection);
-  table->setEditTriggers(QAbstractItemView::NoEditTriggers);
-  table->setShowGrid(false);
-  table->setWordWrap(false);
-  table->setFrameShape(QFrame::NoFrame);
-  table->setFont(numberFont());
-  table->setTabKeyNavigation(false);
-  table->setWordWrap(false);
-  table->setAccessibleName(name);
-  table->verticalHeader()->hide();
-  table->verticalHeader()->setDefaultSectionSize(QFontMetrics(numberFont()).height() + 8);
-  table->horizontalHeader()->setHighlightSections(false);
-  addTableMenu(table, file);
-  return table;
-}
-
-void addRow(QStandardItemModel* model, const QStringList& texts, int left, const QString& tip) {
-  QList<QStandardItem*> row;
-  for (int i = 0; i < texts.size(); ++i) {
-    auto* item = new QStandardItem(texts[i]);
-    item->setTextAlignment((i < left ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
-    item->setToolTip(tip);
-    row.append(item);
-  }
-  model->appendRow(row);
-}
-
 } // namespace
 
 /// What the job's thread leaves for the window.
@@ -88,7 +56,8 @@ TasksPage::TasksPage(Workbench& workbench, QWidget* parent)
   figures_->setHorizontalHeaderLabels(
       {tr("Model"), tr("Score"), tr("95 % interval"), tr("Right"), tr("p against first")});
   figures_->horizontalHeaderItem(0)->setTextAlignment(Qt::AlignLeft | Qt::AlignVCenter);
-  figuresTable_ = makeTable(figures_, tr("Task figures"), QStringLiteral("tasks"), figuresCard_);
+  figuresTable_ =
+      makeFiguresTable(figures_, tr("Task figures"), QStringLiteral("tasks"), figuresCard_);
   figuresTable_->horizontalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
   figuresTable_->horizontalHeader()->setSectionResizeMode(0, QHeaderView::Stretch);
   figuresCard_->addBody(figuresTable_);
@@ -114,16 +83,8 @@ QWidget* TasksPage::buildControls() {
   column->setContentsMargins(space::m, space::s, space::m, space::s);
   auto* row = new QHBoxLayout;
   row->setSpacing(space::xs + 2);
-  const auto label = [&](const QString& text, QWidget* buddy, const QString& tip) {
-    auto* made = new QLabel(text, card);
-    made->setFont(smallFont());
-    setRole(made, "muted");
-    made->setBuddy(buddy);
-    made->setToolTip(tip);
-    buddy->setToolTip(tip);
-    buddy->setAccessibleName(text);
-    row->addWidget(made);
-    row->addWidget(buddy);
+  const auto label = [row](const QString& text, QWidget* field, const QString& tip) {
+    addLabelled(row, text, field, tip);
   };
   file_ = new QLineEdit(card);
   file_->setReadOnly(true);
@@ -189,7 +150,7 @@ QWidget* TasksPage::buildItems() {
   split->setChildrenCollapsible(false);
   split->setHandleWidth(space::s);
   items_ = new QStandardItemModel(this);
-  itemsTable_ = makeTable(items_, tr("Items"), QStringLiteral("items"), split);
+  itemsTable_ = makeFiguresTable(items_, tr("Items"), QStringLiteral("items"), split);
   connect(itemsTable_->selectionModel(), &QItemSelectionModel::currentRowChanged, this,
           &TasksPage::showItem);
   split->addWidget(itemsTable_);
@@ -261,9 +222,9 @@ void TasksPage::refresh() {
   QStringList remarks;
   for (const TaskModelFigures& model : report_.models) {
     const QString title = QString::fromStdString(model.title);
-    addRow(figures_, taskFigureTexts(model, report_.right_or_wrong), 1,
-           model.problem.empty() ? taskGroupsTip(model, report_.right_or_wrong)
-                                 : QString::fromStdString(model.problem));
+    addFiguresRow(figures_, taskFigureTexts(model, report_.right_or_wrong), 1,
+                  model.problem.empty() ? taskGroupsTip(model, report_.right_or_wrong)
+                                        : QString::fromStdString(model.problem));
     if (!model.problem.empty())
       remarks.append(tr("Not run: %1: %2.").arg(title, QString::fromStdString(model.problem)));
     for (const std::string& note : model.notes)
@@ -334,7 +295,7 @@ void TasksPage::refreshItems() {
       texts.append(std::size_t(i) < model.answers.size()
                        ? taskMark(model.answers[std::size_t(i)], report_.right_or_wrong)
                        : QString());
-    addRow(items_, texts, 2, QString::fromStdString(item.task));
+    addFiguresRow(items_, texts, 2, QString::fromStdString(item.task));
     items_->item(items_->rowCount() - 1, 0)->setData(i, Qt::UserRole);
   }
   QHeaderView* header = itemsTable_->horizontalHeader();
@@ -433,19 +394,11 @@ void TasksPage::drain() {
     report_ = std::move(*now);
     refresh();
   }
-  for (const JobStatus& status : workbench_.engine().jobs())
-    if (status.tag == job_tag) {
-      if (status.total > 0)
-        bar_->setValue(int(1000.0 * double(status.done) / double(status.total)));
-      break;
-    }
+  if (const int share = jobProgress(workbench_.engine(), job_tag); share >= 0)
+    bar_->setValue(share);
 }
 
-void TasksPage::stop() {
-  for (const JobStatus& status : workbench_.engine().jobs())
-    if (status.tag == job_tag)
-      workbench_.engine().cancel(status.id);
-}
+void TasksPage::stop() { cancelJobs(workbench_.engine(), job_tag); }
 
 void TasksPage::askFile() {
   auto* dialog = new QFileDialog(this, tr("Choose tasks"), QFileInfo(file_->text()).absolutePath(),
