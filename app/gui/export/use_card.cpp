@@ -22,7 +22,7 @@ QString toQt(std::string_view text) {
 } // namespace
 
 UseCard::UseCard(QWidget* parent)
-    : Card(tr("Use it with"), tr("What to type or run to load the export in other programs"),
+    : Card(tr("Use with"), tr("What to type or run to load the export in other programs"),
            parent) {
   runtime_ = new QComboBox(this);
   runtime_->setFont(smallFont());
